@@ -1,0 +1,1 @@
+"""Computation: torch, MONAI, numpy, safetensors and pydantic; no window, no file formats."""

@@ -1,0 +1,115 @@
+"""From samples to probabilities: running sums, so that memory does not grow with the number of samples.
+
+One map feeds consensus, entropy, metrics and export alike: ``p = mean over samples of softmax(yhat / tau)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+
+
+def entropy_of(p: NDArray[np.floating]) -> Floats:
+    """``-sum_k p_k ln p_k`` in nats over axis 0."""
+    safe = np.where(p > 0, p, 1)
+    out: Floats = -(p * np.log(safe)).sum(0).astype(np.float32)
+    return np.maximum(out, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Everything known about a case after some samples; never changed, only replaced.
+
+    Attributes
+    ----------
+    probability : numpy.ndarray
+        ``(K, x, y, z)`` float32.
+    votes : numpy.ndarray
+        ``(K, x, y, z)`` uint16: how many samples chose each class.
+    masks : tuple of numpy.ndarray
+        One ``(x, y, z)`` uint8 array of class indices a sample, in the order of their indices.
+    prior : numpy.ndarray
+        ``(K, x, y, z)`` float32: the scaled prior, pi.
+    key : tuple
+        What the samples depend on; further samples may be added only under an equal key.
+    """
+
+    probability: Floats
+    votes: NDArray[np.uint16]
+    masks: tuple[NDArray[np.uint8], ...]
+    prior: Floats
+    total: Floats
+    sample_entropy: Floats
+    key: tuple[object, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """How many samples stand behind this."""
+        return len(self.masks)
+
+    @cached_property
+    def consensus(self) -> NDArray[np.uint8]:
+        """``argmax p``, class indices; ties go to the lowest index."""
+        return self.probability.argmax(0).astype(np.uint8)
+
+    @cached_property
+    def entropy(self) -> Floats:
+        """Entropy of p in nats."""
+        return entropy_of(self.probability)
+
+    @cached_property
+    def variance(self) -> Floats:
+        """Sum over classes of the population variance, over samples, of the one-hot sample masks."""
+        f = self.votes.astype(np.float32) / max(self.samples, 1)
+        return (f * (1 - f)).sum(0)
+
+    @cached_property
+    def mutual_information(self) -> Floats:
+        """Entropy of p minus the mean entropy of the samples' softmaxes, nats."""
+        return np.maximum(self.entropy - self.sample_entropy / max(self.samples, 1), 0)
+
+    def agreement(self, k: int) -> Floats:
+        """Fraction of samples that chose class k."""
+        return self.votes[k].astype(np.float32) / max(self.samples, 1)
+
+
+class Aggregate:
+    """Running sums over samples, on the grid of the source (or of its box)."""
+
+    def __init__(self, prior: Floats, tau: float, key: tuple[object, ...] = (), so_far: Prediction | None = None) -> None:
+        self.prior, self.tau, self.key = prior, tau, key
+        if so_far is not None:
+            self.total, self.votes = so_far.total.copy(), so_far.votes.copy()
+            self.sample_entropy, self.masks = so_far.sample_entropy.copy(), list(so_far.masks)
+        else:
+            self.total = np.zeros(prior.shape, np.float32)
+            self.votes = np.zeros(prior.shape, np.uint16)
+            self.sample_entropy = np.zeros(prior.shape[1:], np.float32)
+            self.masks = []
+
+    def add(self, y: Tensor) -> NDArray[np.uint8]:
+        """Take in one sample ``yhat (K, x, y, z)``; returns its mask. Order and grouping of calls do not matter."""
+        soft = torch.softmax(y.float() / self.tau, 0).cpu().numpy()
+        mask = y.argmax(0).to(torch.uint8).cpu().numpy()
+        self.total += soft
+        self.sample_entropy += entropy_of(soft)
+        for k in range(len(self.votes)):
+            self.votes[k] += mask == k
+        self.masks.append(mask)
+        return mask
+
+    def snapshot(self) -> Prediction:
+        """An immutable copy of the present state; before the first sample, p is the prior."""
+        n = len(self.masks)
+        p = self.total / n if n else self.prior
+        p = p / p.sum(0, keepdims=True)
+        return Prediction(
+            p, self.votes.copy(), tuple(self.masks), self.prior, self.total.copy(), self.sample_entropy.copy(), self.key
+        )

@@ -1,0 +1,275 @@
+"""``predict()``: the one place where volume, networks, sampler and aggregation meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_pgrd.engine.aggregate import Aggregate, Prediction
+from napari_pgrd.engine.bundle import Bundle, BundleSpec
+from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
+from napari_pgrd.engine.errors import DeviceError, InputError, require
+from napari_pgrd.engine.preprocess import Restore, padded_shape, prepare, target_shape
+from napari_pgrd.engine.sampler import Case, build_sampler, sample_rng
+from napari_pgrd.engine.scope import check_scope
+from napari_pgrd.engine.volume import Box, Reorder, Volume
+
+MAX_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the reader asks for; None takes the bundle's default.
+
+    ``batch`` is how many samples are refined together; None chooses by device and memory.
+    """
+
+    samples: int | None = None
+    steps: int | None = None
+    seed: int = 0
+    solver: str | None = None
+    eta: float | None = None
+    device: str = "auto"
+    box: Box | None = None
+    batch: int | None = None
+
+    def resolved(self, spec: BundleSpec) -> Request:
+        """With every default filled in and every range checked."""
+        d = spec.sampling
+        out = Request(
+            d.samples if self.samples is None else self.samples,
+            d.steps if self.steps is None else self.steps,
+            self.seed,
+            self.solver or d.solver,
+            d.eta if self.eta is None else self.eta,
+            self.device,
+            self.box,
+            self.batch,
+        )
+        T = spec.schedule.T
+        assert out.samples is not None and out.steps is not None and out.eta is not None
+        require(
+            1 <= out.samples <= MAX_SAMPLES,
+            InputError,
+            f"{out.samples} samples were asked for; choose between 1 and {MAX_SAMPLES}.",
+        )
+        require(1 <= out.steps <= T, InputError, f"{out.steps} steps were asked for; choose between 1 and {T}.")
+        require(
+            0 <= out.seed < 2**63, InputError, f"The seed is {out.seed}; choose a whole number from 0 to 2^63 - 1."
+        )
+        require(0 <= out.eta <= 1, InputError, f"eta is {out.eta}; choose between 0 and 1.")
+        require(
+            out.solver in ("ddim", "ddpm", "dpmpp2m"),
+            InputError,
+            f"There is no solver {out.solver!r}; choose one of ddim, ddpm, dpmpp2m.",
+        )
+        require(
+            out.batch is None or out.batch >= 1, InputError, f"{out.batch} samples at once were asked for; at least 1."
+        )
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One heartbeat of a run.
+
+    ``kind`` is "prior" (``prediction`` holds pi and no sample yet), "step" (progress alone), "sample" (``index`` and ``mask``
+    of one new sample, ``prediction`` with it), "note" (a sentence for the reader) or "done".
+    """
+
+    kind: Literal["prior", "step", "sample", "note", "done"]
+    drawn: int
+    samples: int
+    fraction: float
+    seconds_left: float | None = None
+    index: int | None = None
+    mask: NDArray[np.uint8] | None = None
+    prediction: Prediction | None = None
+    note: str = ""
+
+
+class Runner:
+    """The two networks on one device, as plain callables."""
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        self.device, self.spec = device, bundle.spec
+        self.prior_net, self.denoiser = bundle.networks(device.type)
+
+    @torch.no_grad()
+    def logits(self, image: Tensor) -> Tensor:
+        """Prior logits ``(1, K, *spatial)``, float32."""
+        with autocast(self.device):
+            out: Tensor = self.prior_net(image)
+        return out.float()
+
+    def prior(self, image: Tensor) -> Tensor:
+        """pi: the scaled softmax of the prior."""
+        return torch.softmax(self.logits(image) / self.spec.prior_temperature, 1)
+
+    @torch.no_grad()
+    def denoise(self, s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:
+        """v for a batch at one time."""
+        times = torch.full((len(s),), t, device=self.device)
+        with autocast(self.device):
+            v: Tensor = self.denoiser(s, image, pi, times, torch.full((len(s),), rb, device=self.device))
+        return v
+
+
+def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:
+    """What samples depend on beside their index; the number of samples is not in it."""
+    r = request.resolved(bundle.spec)
+    return (bundle.digest, volume.digest, volume.shape, r.steps, r.seed, r.solver, r.eta, r.box)
+
+
+def predict(
+    volume: Volume, bundle: Bundle, request: Request = Request(), so_far: Prediction | None = None
+) -> Iterator[Update]:
+    """Segment a volume, yielding after the prior, after every network call and for every sample.
+
+    Parameters
+    ----------
+    volume : Volume
+        In any axis order and spacing; results come back on its grid (or on ``request.box`` of it).
+    so_far : Prediction, optional
+        An earlier result under the same :func:`sampling_key`; only the samples it lacks are drawn.
+
+    Raises
+    ------
+    InputError, DeviceError
+        Before anything is computed where possible. Closing the generator cancels at the next network call.
+    """
+    r = request.resolved(bundle.spec)
+    device = resolve(r.device)
+    check_scope(volume, bundle.spec, r.box)
+    key = sampling_key(volume, bundle, request)
+    if so_far is not None and so_far.key != key:
+        so_far = None
+    image, restore = prepare(volume, bundle.spec.prepare, r.box)
+    yield from _Run(bundle, r, key, restore, so_far).on(device, image)
+
+
+class _Run:
+    """The state of one run, so that the memory ladder can step down without losing samples."""
+
+    def __init__(
+        self, bundle: Bundle, request: Request, key: tuple[object, ...], restore: Restore, so_far: Prediction | None
+    ) -> None:
+        self.bundle, self.request, self.key, self.restore, self.so_far = bundle, request, key, restore, so_far
+        self.aggregate: Aggregate | None = None
+        self.calls = 0
+        self.began = 0.0
+
+    def on(self, device: torch.device, image: Tensor) -> Iterator[Update]:
+        wanted = self.request.samples or 0
+        batch = self.request.batch or choose_batch(self.bundle.spec, image.shape[2:], device)
+        while True:
+            try:
+                yield from self._draw(device, image, batch)
+                break
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            if batch > 1:
+                batch = batch // 2
+                sentence = f"Memory ran out; going on with {batch} sample{'s' * (batch > 1)} at once."
+            elif device.type != "cpu":
+                device = torch.device("cpu")
+                sentence = "The graphics card's memory ran out; going on with the CPU, which takes longer."
+            else:
+                raise DeviceError(
+                    f"Memory ran out while refining one sample of {_times(image.shape[2:])} voxels. "
+                    "Choose a smaller box, or close other programs."
+                )
+            yield Update("note", self._drawn, wanted, self._fraction(0), note=sentence)
+        assert self.aggregate is not None
+        yield Update("done", self._drawn, wanted, 1.0, 0.0, prediction=self.aggregate.snapshot())
+
+    def _draw(self, device: torch.device, image: Tensor, batch: int) -> Iterator[Update]:
+        r, spec = self.request, self.bundle.spec
+        assert r.samples is not None and r.steps is not None
+        runner = Runner(self.bundle, device)
+        image = image.to(device)
+        pi = runner.prior(image)
+        if self.aggregate is None:
+            prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
+            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far)
+            yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
+            self.began = time.monotonic()
+        sampler = build_sampler(
+            "pgrd",
+            denoise=runner.denoise,
+            rhobar=spec.rhobar,
+            steps=r.steps,
+            solver=r.solver,
+            eta=r.eta,
+            scale=spec.schedule.residual_scale,
+            prior_guided=spec.schedule.prior_guided,
+        )
+        while self._drawn < r.samples:
+            indices = range(self._drawn, min(self._drawn + batch, r.samples))
+            y: Tensor | None = None
+            for step, y in enumerate(sampler.draw(Case(image, pi), [sample_rng(r.seed, i) for i in indices]), 1):
+                self.calls += len(indices)
+                yield self._progress(len(indices) * step / r.steps)
+            assert y is not None
+            restored = self.restore(y)
+            for index, one in zip(indices, restored, strict=True):
+                mask = self.aggregate.add(one)
+                yield self._progress(0.0, index=index, mask=mask, prediction=self.aggregate.snapshot())
+
+    @property
+    def _drawn(self) -> int:
+        return len(self.aggregate.masks) if self.aggregate else 0
+
+    def _fraction(self, under_way: float) -> float:
+        return min(1.0, (self._drawn + under_way) / (self.request.samples or 1))
+
+    def _progress(self, under_way: float, **sample: Any) -> Update:
+        r = self.request
+        assert r.samples is not None and r.steps is not None
+        left = (r.samples - self._drawn - under_way) * r.steps * (time.monotonic() - self.began) / max(self.calls, 1)
+        kind: Literal["sample", "step"] = "sample" if sample else "step"
+        return Update(kind, self._drawn, r.samples, self._fraction(under_way), left, **sample)
+
+
+def prepared_shape(volume: Volume, spec: BundleSpec, box: Box | None = None) -> tuple[int, int, int]:
+    """Size of the tensor the networks will see, without touching a voxel."""
+    part_shape = tuple(hi - lo for lo, hi in box) if box else volume.shape
+    order = Reorder.between(volume.affine, spec.prepare.orientation)
+    reordered = tuple(part_shape[a] for a in order.axes)
+    affine = order.affine(volume.affine, volume.shape)
+    size = target_shape(affine, reordered, spec.prepare)
+    return padded_shape(size, spec.prepare)
+
+
+def activation_bytes(spec: BundleSpec, shape: tuple[int, ...], device: torch.device) -> int:
+    """Peak memory of one sample's network call, in bytes.
+
+    The finest decoder level holds about ten feature maps at once: skips, the concatenated input of a block, its
+    normalised copy and its output. ``benchmarks/sampling.py`` compares this with what happens.
+    """
+    voxels = int(np.prod(shape))
+    size = 2 if precision(device) is torch.bfloat16 else 4
+    return voxels * (10 * spec.denoiser.widths[0] * size + 10 * spec.denoiser.classes * 4)
+
+
+def choose_batch(spec: BundleSpec, shape: tuple[int, ...], device: torch.device) -> int:
+    """How many samples to refine together: many on a GPU, two on a CPU, fewer where memory is short."""
+    most = 16 if device.type == "cuda" else 2
+    free = free_memory(device)
+    if free is not None:
+        most = min(most, max(1, int(0.6 * free / activation_bytes(spec, shape, device))))
+    return most
+
+
+def _times(sizes: tuple[int, ...] | torch.Size) -> str:
+    return " x ".join(str(int(s)) for s in sizes)

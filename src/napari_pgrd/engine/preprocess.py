@@ -1,0 +1,142 @@
+"""From a volume to the tensor the networks see, and exactly back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume, check_box
+
+SAME_SPACING = 0.02  # relative difference below which resampling would only blur
+
+
+class PrepareSpec(BaseModel):
+    """How an image is brought into the form the networks were trained on.
+
+    Attributes
+    ----------
+    orientation : str
+        Directions in which the indices grow.
+    spacing : tuple of float, optional
+        Voxel size in mm along those axes; None leaves the grid as it is.
+    patch : tuple of int
+        The image is padded (edge values) to at least this size.
+    stride : int
+        Every padded size is a multiple of this (in plane only, if ``dims`` is 2).
+    normalisation : "zscore" or "unit"
+        Percentile clip then z-score over the volume, or 0..255 to -1..1 as it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dims: Literal[2, 3] = 3
+    orientation: str = "RAS"
+    spacing: tuple[float, float, float] | None = (1.0, 1.0, 1.0)
+    patch: tuple[int, int, int] = (40, 56, 40)
+    stride: int = 8
+    normalisation: Literal["zscore", "unit"] = "zscore"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+
+
+def normalise(channel: NDArray[np.floating], spec: PrepareSpec) -> NDArray[np.float32]:
+    """Bring one channel to a common intensity scale."""
+    x = channel.astype(np.float32)
+    if spec.normalisation == "unit":
+        return x / 127.5 - 1
+    lo, hi = np.percentile(x, spec.percentiles)
+    x = np.clip(x, lo, hi)
+    spread = float(x.std())
+    require(
+        spread > 1e-6 * max(abs(float(lo)), abs(float(hi)), 1e-30),
+        InputError,
+        "The image is constant, so there is nothing to segment. Choose another image or another box.",
+    )
+    scaled: NDArray[np.float32] = ((x - x.mean()) / spread).astype(np.float32)
+    return scaled
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Undoes :func:`prepare` on what the networks return."""
+
+    shape: tuple[int, int, int]  # of the source volume
+    box: Box | None  # where the prepared part lies in it
+    reorder: Reorder
+    resampled: tuple[int, int, int]  # reordered shape before padding
+    original: tuple[int, int, int]  # reordered shape before resampling
+    padding: tuple[tuple[int, int], ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(..., *prepared)`` floats to ``(..., *box or source)``: unpad, resample (linear), reorder."""
+        cut = tuple(slice(lo, lo + n) for (lo, _), n in zip(self.padding, self.resampled, strict=True))
+        x = x[(..., *cut)]
+        if self.resampled != self.original:
+            flat = x.reshape(1, -1, *self.resampled).float()
+            x = F.interpolate(flat, self.original, mode="trilinear", align_corners=False).reshape(
+                *x.shape[:-3], *self.original
+            )
+        lead = x.ndim - 3
+        flips = [lead + i for i, f in enumerate(self.reorder.flips) if f]
+        x = x.flip(flips) if flips else x
+        return x.permute(*range(lead), *(lead + int(i) for i in np.argsort(self.reorder.axes)))
+
+
+def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[Tensor, Restore]:
+    """Crop, reorder, resample, normalise and pad.
+
+    Returns
+    -------
+    image : Tensor
+        ``(1, C, *prepared)``, float32 on the CPU.
+    restore : Restore
+        Takes network output back to the box (or the whole source) in the source's own axis order.
+    """
+    require(
+        bool(np.isfinite(volume.data).all()),
+        InputError,
+        "The image holds voxels that are NaN or infinite. Replace them by a finite value, then try again.",
+    )
+    if box is not None:
+        check_box(box, volume.shape)
+    part = volume.crop(box) if box else volume
+    reorder = Reorder.between(part.affine, spec.orientation)
+    data = np.ascontiguousarray(reorder.apply(part.data))
+    original = data.shape[1:]
+    x = torch.from_numpy(data.astype(np.float32))[None]
+    resampled = target_shape(reorder.affine(part.affine, part.shape), original, spec)
+    if resampled != original:
+        x = F.interpolate(x, resampled, mode="trilinear", align_corners=False)
+    channels = np.stack([normalise(c, spec) for c in x[0].numpy()])
+    padded_to = padded_shape(resampled, spec)
+    padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(resampled, padded_to, strict=True))
+    padded = np.pad(channels, ((0, 0), *padding), mode="edge")
+    return torch.from_numpy(padded)[None], Restore(volume.shape, box, reorder, resampled, original, padding)
+
+
+def target_shape(affine: Affine, shape: tuple[int, ...], spec: PrepareSpec) -> tuple[int, int, int]:
+    """Grid size after resampling to the bundle's spacing; the same size if it is near enough."""
+    wanted = spec.spacing
+    out = list(shape)
+    if wanted is not None:
+        have = np.linalg.norm(affine[:3, :3], axis=0)
+        for i, (h, w) in enumerate(zip(have, wanted, strict=True)):
+            through_plane_of_2d = spec.dims == 2 and i == 2
+            if abs(h / w - 1) > SAME_SPACING and not through_plane_of_2d:
+                out[i] = max(1, round(shape[i] * h / w))
+    return out[0], out[1], out[2]
+
+
+def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, int, int]:
+    """At least the patch, and a multiple of the stride; a stack of 2D slices keeps its number of slices."""
+    out = list(shape)
+    for i in range(spec.dims):
+        out[i] = -(-max(shape[i], spec.patch[i]) // spec.stride) * spec.stride
+    return out[0], out[1], out[2]

@@ -1,0 +1,56 @@
+"""What a sampler is, and the table of those a bundle may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_pgrd.engine.errors import BundleError
+
+Denoise = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
+"""``(s_t, image, pi, t, rhobar_t) -> v``, all ``(m, ., *spatial)``; a sampler knows no network class."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prepared image: ``image (1, C, *spatial)`` and the scaled prior ``pi (1, K, *spatial)``."""
+
+    image: Tensor
+    pi: Tensor
+
+
+class Sampler(Protocol):
+    """Anything that turns a case into samples."""
+
+    def draw(self, case: Case, rngs: Sequence[np.random.Generator]) -> Iterator[Tensor]:
+        """Refine ``m = len(rngs)`` hypotheses together.
+
+        Yields ``(m, K, *spatial)`` probabilities once a step; the last tensor yielded holds the samples.
+        """
+        ...
+
+
+def sample_rng(seed: int, index: int) -> np.random.Generator:
+    """The generator that belongs to sample ``index`` alone, whatever else is drawn beside it."""
+    return np.random.default_rng(np.random.SeedSequence((seed, index)))
+
+
+def noise(rngs: Sequence[np.random.Generator], shape: Sequence[int], device: torch.device) -> Tensor:
+    """Standard normal ``(m, *shape)`` float32, drawn on the CPU so that it is the same on every device."""
+    fields = [torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32)) for rng in rngs]
+    return torch.stack(fields).to(device)
+
+
+def build_sampler(name: str, **options: Any) -> Sampler:
+    """Build the sampler of that name."""
+    from napari_pgrd.engine.samplers import residual
+
+    factories: dict[str, Callable[..., Sampler]] = {"pgrd": residual.ResidualSampler}
+    if name not in factories:
+        raise BundleError(f"There is no sampler named {name!r}; this version knows {', '.join(factories)}.")
+    return factories[name](**options)

@@ -1,0 +1,1 @@
+"""The systems that turn a case into samples."""

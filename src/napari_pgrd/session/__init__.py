@@ -1,0 +1,1 @@
+"""A review without a window: state, correction, export."""

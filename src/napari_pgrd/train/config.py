@@ -1,0 +1,119 @@
+"""What a training run is told, as frozen objects read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.nets import DenoiserConfig, PriorConfig
+from napari_pgrd.engine.preprocess import PrepareSpec
+
+Frozen = ConfigDict(frozen=True, extra="forbid")
+
+
+class Optimisation(BaseModel):
+    """How long and how fast to learn."""
+
+    model_config = Frozen
+
+    seed: int = 0
+    steps: int = Field(2000, ge=1)
+    batch: int = Field(2, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = 100
+    decay: Literal["cosine", "none"] = "cosine"
+    clip_norm: float = 1.0
+    ema: float = Field(0.999, ge=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: int = Field(500, ge=1)
+    validate_cases: int = Field(8, ge=1)
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    mirror: tuple[int, ...] = ()
+
+
+class PriorTraining(BaseModel):
+    """Everything ``pgrd train prior`` needs."""
+
+    model_config = Frozen
+
+    optimisation: Optimisation = Optimisation()
+    prepare: PrepareSpec = PrepareSpec()
+    network: PriorConfig = PriorConfig()
+    labels: dict[int, str] = {0: "background", 1: "foreground"}
+
+
+class DenoiserTraining(BaseModel):
+    """Everything ``pgrd train denoiser`` needs beside the trained prior.
+
+    Attributes
+    ----------
+    shift : float
+        Schedule shift, see :func:`napari_pgrd.engine.schedule.cosine_rhobar`.
+    prior_temperature : float
+        Applied to the prior's logits before they become pi.
+    dds_weight : float
+        The lambda of deep diffusion supervision; 0 is the ablation without it.
+    dds_times : tuple of float
+        The supervised set, as fractions of T.
+    residual_std : float, optional
+        See :class:`DenoiserConfig`; None measures it on training cases.
+    """
+
+    model_config = Frozen
+
+    optimisation: Optimisation = Optimisation()
+    network: DenoiserConfig = DenoiserConfig()
+    T: int = Field(1000, ge=2)
+    shift: float = Field(1.0, gt=0)
+    residual_scale: float = Field(1.0, gt=0)
+    prior_guided: bool = True
+    prior_temperature: float = Field(1.0, gt=0)
+    dds_weight: float = Field(0.1, ge=0)
+    dds_tau: float = Field(1.0, gt=0)
+    dds_times: tuple[float, float] = (0.0, 1.0)
+    residual_std: float | None = None
+
+
+PAPER: dict[str, Any] = {
+    "optimisation": {"learning_rate": 1e-3, "batch": 2, "warmup": 0, "decay": "none"},
+    "T": 1000,
+    "shift": 1.0,
+    "residual_scale": 1.0,
+    "residual_std": 1.0,
+    "dds_weight": 0.1,
+}
+"""Training settings printed in the paper; sampling: ``napari_pgrd.engine.bundle.PAPER_SAMPLING``."""
+
+Config = TypeVar("Config", PriorTraining, DenoiserTraining)
+
+
+def read_config(path: str | Path | None, kind: type[Config]) -> Config:
+    """Read a TOML file into a configuration; without a file, the defaults.
+
+    A denoiser's file may start from ``preset = "paper"``; what else it says goes on top.
+    """
+    if path is None:
+        return kind()
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{Path(path).name} is no readable TOML file: {error}.") from error
+    preset = table.pop("preset", None)
+    if preset is not None:
+        if preset != "paper" or kind is not DenoiserTraining:
+            raise InputError(f"There is no preset {preset!r} here; the denoiser has one, 'paper'.")
+        optimisation = {**PAPER["optimisation"], **table.get("optimisation", {})}
+        table = {**PAPER, **table, "optimisation": optimisation}
+    if "labels" in table:
+        table["labels"] = {int(k): v for k, v in table["labels"].items()}
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{Path(path).name}: {where}: {first['msg']}. See docs/training.md for what is allowed.") from error

@@ -1,0 +1,198 @@
+"""Second stage: the denoiser, with the prior frozen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from napari_pgrd.engine import process
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.nets import Denoiser, DenoiserConfig, PriorConfig, build_prior, load_weights
+from napari_pgrd.engine.sampler import Case, sample_rng
+from napari_pgrd.engine.samplers.residual import ResidualSampler
+from napari_pgrd.engine.schedule import cosine_rhobar
+from napari_pgrd.train.config import DenoiserTraining, PriorTraining
+from napari_pgrd.train.data import Batches, CaseFiles, TrainCase
+from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
+from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
+from napari_pgrd.train.prior import dice_scores, fingerprint, finish, load_cases
+
+
+def train_denoiser(
+    train: Sequence[CaseFiles],
+    monitor: Sequence[CaseFiles],
+    config: DenoiserTraining,
+    prior: Path,
+    out: Path,
+    device: torch.device,
+    say: Report,
+) -> Path:
+    """Train the denoiser around the prior in folder ``prior``."""
+    first, frozen = load_prior(prior, device)
+    index = {value: i for i, value in enumerate(sorted(first.labels))}
+    cases = load_cases(train, first, index, say)
+    watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say)
+    pi_of = PriorProbabilities(frozen, config.prior_temperature, device)
+    out.mkdir(parents=True, exist_ok=True)
+    config = complete(config, first.network, pi_of, cases, out, say)
+    torch.manual_seed(config.optimisation.seed)
+    net = Denoiser(config.network)
+    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, weights_digest(prior)))
+    pi_of.precision = trainer.precision
+    o = config.optimisation
+    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror)
+    rhobar = cosine_rhobar(config.T, shift=config.shift)
+    objective = Objective(config, rhobar, pi_of)
+
+    @torch.no_grad()
+    def validate(model: nn.Module) -> dict[str, float]:
+        return watch(model, watched, config, rhobar, pi_of, first, device)
+
+    trainer.fit(batches, objective, validate, say)
+    return finish(trainer, "denoiser", config.model_dump_json(), train, say)
+
+
+class PriorProbabilities:
+    """``image -> pi``: the frozen prior's softmax at one temperature."""
+
+    def __init__(self, net: nn.Module, temperature: float, device: torch.device) -> None:
+        self.net, self.temperature, self.device, self.precision = net, temperature, device, ""
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """``(B, C, *spatial) -> (B, K, *spatial)`` float32."""
+        with autocast(self.device, self.precision):
+            logits = self.net(image)
+        return torch.softmax(logits.float() / self.temperature, 1)
+
+
+class Objective:
+    """The loss at random times: v in preconditioned form, plus deep diffusion supervision."""
+
+    def __init__(self, config: DenoiserTraining, rhobar: np.ndarray, pi_of: PriorProbabilities) -> None:
+        self.config, self.pi_of = config, pi_of
+        self.rhobar = torch.from_numpy(rhobar).float()
+
+    def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
+        """Loss of one batch; its times and noise depend on seed and step alone."""
+        assert isinstance(model, Denoiser)
+        c = self.config
+        image, y = batch
+        rng = np.random.default_rng((c.optimisation.seed, 11, step))
+        pi = self.pi_of(image) if c.prior_guided else torch.zeros_like(y)
+        # One time in each equal part of 1..T, so that a small batch still covers the schedule.
+        part = (np.arange(len(y)) + rng.random(len(y))) / len(y)
+        t = torch.from_numpy(1 + np.floor(part * c.T).astype(np.int64)).clamp(max=c.T).to(y.device)
+        eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
+        rb = self.rhobar.to(y.device)[t]
+        wide = rb.reshape(-1, *[1] * (y.ndim - 1))
+        r0 = process.residual(y, pi, c.residual_scale)
+        r_t = process.diffuse(r0, eps, wide)
+        raw, psi = model.raw(pi + r_t, image, pi, t, rb)
+        skip, gain = model.preconditioning(rb, y.ndim)
+        target = (process.velocity(r0, eps, wide) - skip * r_t) / gain
+        loss = diffusion_loss(raw, target)
+        if c.dds_weight > 0 and psi:
+            low, high = c.dds_times
+            supervised = ((t >= low * c.T) & (t <= high * c.T)).float()
+            loss = loss + c.dds_weight * deep_diffusion_supervision(psi, y, supervised, c.dds_tau)
+        return loss
+
+
+def complete(
+    config: DenoiserTraining, prior: PriorConfig, pi_of: PriorProbabilities, cases: Sequence[TrainCase], out: Path, say: Report
+) -> DenoiserTraining:
+    """Fill in what follows from the data: channels, classes and, unless it is given, the residual's size."""
+    std = config.residual_std
+    kept = out / "residual.json"
+    if std is None and kept.exists():
+        std = float(json.loads(kept.read_text(encoding="utf-8"))["residual_std"])
+    if std is None:
+        squares = []
+        for case in cases[:24]:
+            y = nn.functional.one_hot(case.label, prior.classes).movedim(-1, 0).float()
+            image = case.image
+            if prior.dims == 2:
+                y, image = y.movedim(-1, 0), image.movedim(-1, 0)
+            else:
+                y, image = y[None], image[None]
+            y, image = y.to(pi_of.device), image.to(pi_of.device)
+            pi = pi_of(image) if config.prior_guided else torch.zeros_like(y)
+            squares.append(float(process.residual(y, pi, config.residual_scale).square().mean()))
+        std = round(float(np.sqrt(np.mean(squares))), 4)
+        kept.write_text(json.dumps({"residual_std": std}), encoding="utf-8")
+        say(f"the residual's standard deviation is {std}")
+    supervised = config.network.supervised if config.dds_weight > 0 else ()
+    update = {
+        "dims": prior.dims,
+        "channels": prior.channels,
+        "classes": prior.classes,
+        "residual_std": std,
+        "supervised": supervised,
+    }
+    network = DenoiserConfig(**{**config.network.model_dump(), **update})
+    return config.model_copy(update={"network": network, "residual_std": std})
+
+
+def watch(
+    model: nn.Module,
+    cases: Sequence[TrainCase],
+    config: DenoiserTraining,
+    rhobar: np.ndarray,
+    pi_of: PriorProbabilities,
+    first: PriorTraining,
+    device: torch.device,
+) -> dict[str, float]:
+    """Dice and NLL of the prior, of one step and of four short samples, on the calibration block."""
+    tau = 0.1
+
+    def denoise(s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:
+        times = torch.full((len(s),), t, device=device)
+        with autocast(device, pi_of.precision):
+            v: Tensor = model(s, image, pi, times, torch.full((len(s),), rb, device=device))
+        return v
+
+    rows: dict[str, list[Tensor]] = {"prior": [], "one": [], "five": []}
+    for case in cases:
+        image = case.image[None].to(device)
+        pi = pi_of(image)
+        rows["prior"].append(pi[0].cpu())
+        for key, steps, m in (("one", 1, 1), ("five", 5, 4)):
+            sampler = ResidualSampler(
+                denoise, rhobar, steps, scale=config.residual_scale, prior_guided=config.prior_guided
+            )
+            *_, y = sampler.draw(Case(image, pi), [sample_rng(0, i) for i in range(m)])
+            rows[key].append(torch.softmax(y / tau, 1).mean(0).cpu() if m > 1 else process.clean(y - pi, pi)[0].cpu())
+    out = {}
+    for key, maps in rows.items():
+        out[f"dice_{key}"] = dice_scores([p.argmax(0) for p in maps], cases, first.labels)["dice"]
+        true = [p.gather(0, c.label[None]).clamp_min(1e-6).log().mean() for p, c in zip(maps, cases, strict=True)]
+        out[f"nll_{key}"] = -float(torch.stack(true).mean())
+    return out
+
+
+def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Module]:
+    """The trained prior, frozen, and what it was trained with."""
+    weights, record = folder / "prior.safetensors", folder / "training.json"
+    require(
+        weights.is_file() and record.is_file(),
+        InputError,
+        f"{folder.name} holds no trained prior (prior.safetensors and training.json). Run 'pgrd train prior' first.",
+    )
+    config = PriorTraining.model_validate(json.loads(record.read_text(encoding="utf-8"))["config"])
+    net = build_prior(config.network.model_copy(update={"deep_supervision": 0}))
+    load_weights(net, load_file(weights))
+    return config, net.to(device).eval().requires_grad_(False)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the prior's weights."""
+    import hashlib
+
+    return hashlib.sha256((folder / "prior.safetensors").read_bytes()).hexdigest()
