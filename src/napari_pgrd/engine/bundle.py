@@ -8,142 +8,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from napari_pgrd.engine.errors import BundleError, require
-from napari_pgrd.engine.nets import Denoiser, DenoiserConfig, PriorConfig, build_prior, load_weights
-from napari_pgrd.engine.preprocess import PrepareSpec
-from napari_pgrd.engine.schedule import Array, cosine_rhobar
-
-SCHEMA_VERSION = 1
-EMBEDDED = Path(__file__).resolve().parent.parent / "bundles"
-PAPER_SAMPLING: dict[str, Any] = {"solver": "ddim", "eta": 0.0, "steps": 300}
-PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
-WEIGHTS = ("prior.safetensors", "denoiser.safetensors")
-Frozen = ConfigDict(frozen=True, extra="forbid")
-
-
-class Label(BaseModel):
-    """One class: its value in files, its name and its colour on screen."""
-
-    model_config = Frozen
-
-    value: int = Field(ge=0, le=255)
-    name: str = Field(min_length=1)
-    colour: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
-
-
-class Scope(BaseModel):
-    """What the bundle was trained for, and so what it may be asked.
-
-    ``field_of_view_mm`` holds the smallest and largest size along the prepared axes; ``box_mm`` is the size of the box to
-    offer on anything larger.
-    """
-
-    model_config = Frozen
-
-    sentence: str
-    field_of_view_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
-    box_mm: tuple[float, float, float] | None = None
-    intensity: Literal["mri", "ct", "any"] = "any"
-    start_plane: Literal["sagittal", "coronal", "axial"] = "axial"
-
-
-class ScheduleSpec(BaseModel):
-    """The diffusion the denoiser was trained in."""
-
-    model_config = Frozen
-
-    kind: Literal["cosine"] = "cosine"
-    T: int = Field(1000, ge=2, le=100_000)
-    shift: float = Field(1.0, gt=0)
-    residual_scale: float = Field(1.0, gt=0)
-    prior_guided: bool = True
-
-
-class SamplingDefaults(BaseModel):
-    """What the window and the command line start with."""
-
-    model_config = Frozen
-
-    solver: Literal["ddim", "ddpm", "dpmpp2m"] = "ddim"
-    eta: float = Field(0.0, ge=0, le=1)
-    steps: int = Field(8, ge=1)
-    samples: int = Field(16, ge=1)
-
-
-class Reliability(BaseModel):
-    """How far the samples may be believed, measured on the validation block.
-
-    ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 % range;
-    ``unanimous_error_share`` is the part of the consensus' errors where every sample agreed.
-    """
-
-    model_config = Frozen
-
-    cases: int
-    steps: int
-    samples: int
-    volume_coverage: dict[str, int]
-    unanimous_error_share: float
-    dice: float
-
-
-class BundleSpec(BaseModel):
-    """The contents of ``bundle.json``."""
-
-    model_config = Frozen
-
-    schema_version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    title: str
-    modality: str
-    channels: tuple[str, ...] = Field(min_length=1)
-    labels: tuple[Label, ...] = Field(min_length=2)
-    prepare: PrepareSpec
-    scope: Scope
-    prior: PriorConfig
-    denoiser: DenoiserConfig
-    schedule: ScheduleSpec = ScheduleSpec()
-    prior_temperature: float = Field(1.0, gt=0)
-    tau: float = Field(0.1, gt=0)
-    sampling: SamplingDefaults = SamplingDefaults()
-    reliability: Reliability | None = None
-    provenance: dict[str, Any] = {}
-    weights: dict[str, str]
-
-    @model_validator(mode="after")
-    def _agree(self) -> BundleSpec:
-        k, c = len(self.labels), len(self.channels)
-        for net in (self.prior, self.denoiser):
-            if (net.classes, net.channels, net.dims) != (k, c, self.prepare.dims):
-                raise ValueError(
-                    f"a network has {net.classes} classes, {net.channels} channels and {net.dims} dimensions, but the "
-                    f"bundle names {k} labels, {c} channels and {self.prepare.dims} dimensions"
-                )
-        if self.labels[0].value != 0:
-            raise ValueError("the first label must be the background, value 0")
-        if len({label.value for label in self.labels}) != k:
-            raise ValueError("two labels share one value")
-        if set(self.weights) != set(WEIGHTS):
-            raise ValueError(f"weights must name exactly {', '.join(WEIGHTS)}")
-        return self
-
-    @property
-    def values(self) -> np.ndarray:
-        """Label value of each class index, uint8."""
-        return np.array([label.value for label in self.labels], np.uint8)
-
-    @property
-    def rhobar(self) -> Array:
-        """The schedule, ``(T + 1,)``."""
-        return cosine_rhobar(self.schedule.T, shift=self.schedule.shift)
+from napari_pgrd.engine.nets import Denoiser, build_prior, load_weights
+from napari_pgrd.engine.spec import WEIGHTS, BundleSpec, find, parse_spec, read_raw, refuse_pickles
 
 
 @dataclass(frozen=True)
@@ -166,7 +39,7 @@ class Bundle:
         """
         folder = find(where)
         refuse_pickles(folder)
-        raw = _read(folder / "bundle.json")
+        raw = read_raw(folder / "bundle.json")
         spec = parse_spec(raw, folder.name)
         for name, expected in spec.weights.items():
             path = folder / name
@@ -195,60 +68,6 @@ class Bundle:
         return self._nets[device]
 
 
-def find(where: str | os.PathLike[str]) -> Path:
-    """The folder of a bundle given by embedded name or by path."""
-    text = str(where)
-    for folder in (EMBEDDED / text if os.sep not in text and text not in ("", ".", "..") else None, Path(text)):
-        if folder is not None and folder.is_dir():
-            return folder
-    path = Path(text)
-    if path.suffix.lower() in PICKLES or (path.is_file() and path.suffix):
-        raise BundleError(
-            f"{path.name} is a single weight file; a bundle is a folder with bundle.json and safetensors. Pickled weights "
-            "can run code when opened and are never loaded; convert them, then run 'pgrd bundle pack'."
-        )
-    known = ", ".join(embedded()) or "none"
-    raise BundleError(f"There is no bundle {path.name!r}: neither a folder nor an embedded one (embedded: {known}).")
-
-
-def embedded() -> list[str]:
-    """Names of the bundles that come with the package."""
-    return sorted(p.parent.name for p in EMBEDDED.glob("*/bundle.json"))
-
-
-def refuse_pickles(folder: Path) -> None:
-    """A sentence if the folder holds a file format that can run code when opened."""
-    bad = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICKLES)
-    require(
-        not bad,
-        BundleError,
-        f"Bundle {folder.name} holds {', '.join(bad)}: pickled weights can run code when opened, so this bundle is refused. "
-        "Convert the weights to safetensors with 'pgrd bundle pack'.",
-    )
-
-
-def parse_spec(raw: bytes, name: str) -> BundleSpec:
-    """Read ``bundle.json``; every fault is one sentence."""
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"Bundle {name}: bundle.json is not valid JSON. Copy the bundle again.") from error
-    require(isinstance(content, dict), BundleError, f"Bundle {name}: bundle.json must be an object.")
-    version = content.get("schema_version")
-    require(
-        version == SCHEMA_VERSION,
-        BundleError,
-        f"Bundle {name} has schema version {version!r}; this program reads version {SCHEMA_VERSION}. "
-        "Update napari-pgrd, or pack the bundle again.",
-    )
-    try:
-        return BundleSpec.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "bundle.json"
-        raise BundleError(f"Bundle {name}: {where}: {first['msg']}. Correct bundle.json or pack the bundle again.") from error
-
-
 def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """Write ``bundle.json`` beside weights that are already in the folder, with their checksums, and load it back."""
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in WEIGHTS}
@@ -259,7 +78,3 @@ def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     return Bundle.load(folder)
 
 
-def _read(path: Path) -> bytes:
-    require(path.is_file(), BundleError, f"Bundle {path.parent.name} lacks bundle.json. Give the folder that holds it.")
-    require(path.stat().st_size < 10**7, BundleError, f"Bundle {path.parent.name}: bundle.json is absurdly large.")
-    return path.read_bytes()

@@ -7,52 +7,15 @@ light heads of deep diffusion supervision.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from monai.networks.nets import DiffusionModelUNet, DynUNet
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from napari_pgrd.engine.errors import BundleError, require
-
-
-class PriorConfig(BaseModel):
-    """Shape of the prior: a plain nnU-Net-like encoder and decoder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    filters: tuple[int, ...] = (16, 48, 96, 160)
-    deep_supervision: int = 2
-
-
-class DenoiserConfig(BaseModel):
-    """Shape of the denoiser ``f(s_t, X, pi, t) -> v``.
-
-    Attributes
-    ----------
-    residual_std : float
-        Typical size of the residual. The network then learns only what no linear rule on its input can know (Karras
-        et al. 2022, in v-form); 1 is the plain v-parameterisation of the paper.
-    supervised : tuple of int
-        Decoder levels that carry a head of deep diffusion supervision, 0 being the coarsest. Training only.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    widths: tuple[int, ...] = (16, 32, 64, 64)
-    attention: tuple[bool, ...] = (False, False, False, False)
-    blocks: int = 1
-    groups: int = 8
-    residual_std: float = 1.0
-    supervised: tuple[int, ...] = (1, 2)
+from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
 
 
 def stride_of(config: PriorConfig | DenoiserConfig) -> int:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_pgrd.engine.aggregate import Aggregate, Prediction
-from napari_pgrd.engine.bundle import Bundle, BundleSpec
+from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError, InputError, require
 from napari_pgrd.engine.preprocess import Restore, padded_shape, prepare, target_shape
 from napari_pgrd.engine.sampler import Case, build_sampler, sample_rng
 from napari_pgrd.engine.scope import check_scope
+from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
 MAX_SAMPLES = 1024

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume, check_box
 
 SAME_SPACING = 0.02  # relative difference below which resampling would only blur
-
-
-class PrepareSpec(BaseModel):
-    """How an image is brought into the form the networks were trained on.
-
-    Attributes
-    ----------
-    orientation : str
-        Directions in which the indices grow.
-    spacing : tuple of float, optional
-        Voxel size in mm along those axes; None leaves the grid as it is.
-    patch : tuple of int
-        The image is padded (edge values) to at least this size.
-    stride : int
-        Every padded size is a multiple of this (in plane only, if ``dims`` is 2).
-    normalisation : "zscore" or "unit"
-        Percentile clip then z-score over the volume, or 0..255 to -1..1 as it is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dims: Literal[2, 3] = 3
-    orientation: str = "RAS"
-    spacing: tuple[float, float, float] | None = (1.0, 1.0, 1.0)
-    patch: tuple[int, int, int] = (40, 56, 40)
-    stride: int = 8
-    normalisation: Literal["zscore", "unit"] = "zscore"
-    percentiles: tuple[float, float] = (0.5, 99.5)
 
 
 def normalise(channel: NDArray[np.floating], spec: PrepareSpec) -> NDArray[np.float32]:

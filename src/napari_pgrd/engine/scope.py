@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_pgrd.engine.bundle import BundleSpec
+from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.engine.nets import DenoiserConfig, PriorConfig
-from napari_pgrd.engine.preprocess import PrepareSpec
+from napari_pgrd.engine.spec import DenoiserConfig, PrepareSpec, PriorConfig
 
 Frozen = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,7 +86,7 @@ PAPER: dict[str, Any] = {
     "residual_std": 1.0,
     "dds_weight": 0.1,
 }
-"""Training settings printed in the paper; sampling: ``napari_pgrd.engine.bundle.PAPER_SAMPLING``."""
+"""Training settings printed in the paper; sampling: ``napari_pgrd.engine.spec.PAPER_SAMPLING``."""
 
 Config = TypeVar("Config", PriorTraining, DenoiserTraining)
 

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.preprocess import PrepareSpec, prepare
+from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.nifti import SUFFIXES, is_nifti, read_labels, read_volume, stem
 

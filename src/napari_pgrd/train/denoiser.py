@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from napari_pgrd.engine import process
 from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.nets import Denoiser, DenoiserConfig, PriorConfig, build_prior, load_weights
+from napari_pgrd.engine.nets import Denoiser, build_prior, load_weights
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.samplers.residual import ResidualSampler
 from napari_pgrd.engine.schedule import cosine_rhobar
+from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.data import Batches, CaseFiles, TrainCase
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
