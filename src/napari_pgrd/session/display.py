@@ -1,0 +1,74 @@
+"""How a volume lies on the screen: upright, patient right on the viewer's left, axis-aligned, in mm.
+
+The display array is the LPI reordering of the volume, transposed to (z, y, x), so that on an axial slice rows run from
+anterior to posterior and columns from the patient's right to left. napari shows out-of-plane rotations wrongly, so an oblique
+volume is displayed along its own axes; the true affine stays with the volume and is what export writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pgrd.engine.volume import Reorder, Volume
+
+AXIS_LABELS = ("I-S", "A-P", "R-L")  # slider names of z, y, x
+PLANES = {"sagittal": (2, 0, 1), "coronal": (1, 0, 2), "axial": (0, 1, 2)}  # dims order: slider, rows, columns
+PLANE_TEXT = {
+    "sagittal": "sagittal  \u00b7  A left, S up",
+    "coronal": "coronal  \u00b7  R left, S up",
+    "axial": "axial  \u00b7  R left, A up",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Display:
+    """The one-to-one map between a volume's grid and display arrays."""
+
+    reorder: Reorder
+    scale: tuple[float, float, float]  # mm (or voxels) along z, y, x
+    translate: tuple[float, float, float]
+    unit: str
+
+    @classmethod
+    def of(cls, volume: Volume) -> Display:
+        """The display geometry of a volume."""
+        reorder = Reorder.between(volume.affine, "LPI")
+        affine = reorder.affine(volume.affine, volume.shape)
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        shape = np.array([volume.shape[a] for a in reorder.axes])
+        middle = (shape - 1) / 2
+        # Anchored at the middle voxel, so that an oblique volume is displayed where it lies.
+        corner = -(affine[:3, :3] @ middle + affine[:3, 3]) - spacing * middle
+        if not volume.spacing_known:
+            spacing, corner = np.ones(3), np.zeros(3)
+        z, y, x = (float(v) for v in spacing[::-1])
+        tz, ty, tx = (float(v) for v in corner[::-1])
+        return cls(reorder, (z, y, x), (tz, ty, tx), "mm" if volume.spacing_known else "pixel")
+
+    def show(self, data: NDArray[Any]) -> NDArray[Any]:
+        """``(..., x, y, z)`` on the volume's grid to ``(..., z, y, x)`` on the screen's; a view."""
+        return np.swapaxes(self.reorder.apply(data), -1, -3)
+
+    def hide(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Undo :meth:`show`; a view."""
+        return self.reorder.invert(np.swapaxes(data, -1, -3))
+
+    @property
+    def layer(self) -> dict[str, Any]:
+        """What every layer on this grid must share; given at construction, never after."""
+        return {
+            "scale": self.scale,
+            "translate": self.translate,
+            "units": (self.unit,) * 3,
+            "axis_labels": AXIS_LABELS,
+        }
+
+
+def contrast_limits(data: NDArray[Any]) -> tuple[float, float]:
+    """First to 99.5th percentile, the window a reader expects; never empty."""
+    lo, hi = (float(v) for v in np.percentile(data, (1, 99.5)))
+    return (lo, hi) if hi > lo else (lo, lo + 1)
