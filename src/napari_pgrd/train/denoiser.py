@@ -8,21 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_pgrd.engine import process
-from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.nets import Denoiser, build_prior, load_weights
+from napari_pgrd.engine.nets import Denoiser
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.samplers.residual import ResidualSampler
 from napari_pgrd.engine.schedule import cosine_rhobar
 from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
+from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
-from napari_pgrd.train.data import Batches, CaseFiles, TrainCase
+from napari_pgrd.train.data import Batches, TrainCase
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
 from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
-from napari_pgrd.train.prior import dice_scores, fingerprint, finish, load_cases
+from napari_pgrd.train.prior import dice_scores, fingerprint, finish, fitted_temperature, load_cases, load_prior
 
 
 def train_denoiser(
@@ -34,8 +33,10 @@ def train_denoiser(
     device: torch.device,
     say: Report,
 ) -> Path:
-    """Train the denoiser around the prior in folder ``prior``."""
+    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it unless another is set."""
     first, frozen = load_prior(prior, device)
+    if config.prior_temperature == 1:
+        config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})
     index = {value: i for i, value in enumerate(sorted(first.labels))}
     cases = load_cases(train, first, index, say)
     watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say)
@@ -176,20 +177,6 @@ def watch(
         true = [p.gather(0, c.label[None]).clamp_min(1e-6).log().mean() for p, c in zip(maps, cases, strict=True)]
         out[f"nll_{key}"] = -float(torch.stack(true).mean())
     return out
-
-
-def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Module]:
-    """The trained prior, frozen, and what it was trained with."""
-    weights, record = folder / "prior.safetensors", folder / "training.json"
-    require(
-        weights.is_file() and record.is_file(),
-        InputError,
-        f"{folder.name} holds no trained prior (prior.safetensors and training.json). Run 'pgrd train prior' first.",
-    )
-    config = PriorTraining.model_validate(json.loads(record.read_text(encoding="utf-8"))["config"])
-    net = build_prior(config.network.model_copy(update={"deep_supervision": 0}))
-    load_weights(net, load_file(weights))
-    return config, net.to(device).eval().requires_grad_(False)
 
 
 def weights_digest(folder: Path) -> str:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from napari_pgrd.engine.device import autocast
 from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, named_weights
+from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, load_weights, named_weights
+from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.evaluate.calibration import fit_temperature, temperature_nll
+from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.train.config import PriorTraining
-from napari_pgrd.train.data import Batches, CaseFiles, TrainCase, load_case
+from napari_pgrd.train.data import Batches, TrainCase, load_case
 from napari_pgrd.train.loop import Batch, Report, Trainer
 from napari_pgrd.train.losses import PriorLoss
 from napari_pgrd.train.plots import learning_curves
@@ -45,7 +51,67 @@ def train_prior(
         return dice_scores([model(c.image[None].to(device)).argmax(1)[0].cpu() for c in watched], watched, config.labels)
 
     trainer.fit(batches, loss, validate, say)
-    return finish(trainer, "prior", config.model_dump_json(), train, say)
+    finish(trainer, "prior", config.model_dump_json(), train, say)
+    calibrate(out, monitor, index, device, say)
+    return out
+
+
+def calibrate(folder: Path, cases: Sequence[CaseFiles], index: Mapping[int, int], device: torch.device, say: Report) -> None:
+    """Fit the prior's temperature with the weights that ship, and add it to ``training.json``."""
+    config, net = load_prior(folder, device)
+    logits, labels = [], []
+    for case in cases:
+        volume, truth = load_pair(case, index)
+        image, restore = prepare(volume, config.prepare)
+        with torch.no_grad(), autocast(device):
+            z = net(image.to(device)).float()
+        logits.append(restore(z)[0].flatten(1).cpu().numpy())
+        labels.append(truth.ravel())
+    temperature = round(fit_temperature(logits, labels), 4)
+    before, after = (temperature_nll(logits, labels, t) for t in (1.0, temperature))
+    record = read_record(folder)
+    record |= {
+        "temperature": temperature,
+        "nll_at_temperature_1": round(before, 5),
+        "nll_at_temperature": round(after, 5),
+        "calibration_cases": [c.name for c in cases],
+    }
+    write_record(folder, record)
+    say(f"temperature {temperature} on {len(cases)} cases: NLL {before:.4f} before, {after:.4f} after")
+
+
+def fitted_temperature(folder: Path) -> float:
+    """The temperature in a prior's record; 1 where none was fitted."""
+    return float(read_record(folder).get("temperature", 1.0))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """``training.json`` of a finished training."""
+    path = folder / "training.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.name} holds no readable training.json. Finish its training first.") from error
+    return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Replace ``training.json`` in one move."""
+    write_atomically(folder / "training.json", lambda p: p.write_text(json.dumps(record, indent=1), encoding="utf-8"))
+
+
+def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Module]:
+    """The trained prior, frozen, and what it was trained with."""
+    weights, record = folder / "prior.safetensors", folder / "training.json"
+    require(
+        weights.is_file() and record.is_file(),
+        InputError,
+        f"{folder.name} holds no trained prior (prior.safetensors and training.json). Run 'pgrd train prior' first.",
+    )
+    config = PriorTraining.model_validate(read_record(folder)["config"])
+    net = build_prior(config.network.model_copy(update={"deep_supervision": 0}))
+    load_weights(net, load_file(weights))
+    return config, net.to(device).eval().requires_grad_(False)
 
 
 def load_cases(files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report) -> list[TrainCase]:
@@ -94,7 +160,7 @@ def finish(trainer: Trainer, name: str, config_json: str, train: Sequence[CaseFi
         for k, v in named_weights(trainer.averaged).items()
         if not k.startswith(TRAINING_ONLY)
     }
-    save_file(weights, out / f"{name}.safetensors")
+    write_atomically(out / f"{name}.safetensors", lambda path: save_file(weights, path))
     record = {
         "stage": name,
         "config": json.loads(config_json),
@@ -107,7 +173,7 @@ def finish(trainer: Trainer, name: str, config_json: str, train: Sequence[CaseFi
         "parameters": sum(v.numel() for v in weights.values()),
         "history": trainer.history,
     }
-    (out / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_record(out, record)
     learning_curves(trainer.history, out / "learning.png", name)
     say(f"wrote {name}.safetensors, training.json and learning.png")
     return out

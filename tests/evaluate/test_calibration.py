@@ -1,0 +1,61 @@
+"""Fitted temperatures against known generating temperatures and against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.evaluate.calibration import fit_tau, fit_temperature, temperature_nll
+
+
+def draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> np.ndarray:
+    """Labels that follow ``softmax(logits / temperature)`` (Gumbel-max)."""
+    return np.argmax(logits / temperature + rng.gumbel(size=logits.shape), 0)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_that_generated_the_labels_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = [rng.normal(0, 2, (3, 40_000)) for _ in range(3)]
+    labels = [draw(z, temperature, rng) for z in logits]
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.03)
+
+
+def test_nll_is_torchs_cross_entropy() -> None:
+    rng = np.random.default_rng(2)
+    logits, labels = rng.normal(size=(4, 500)), rng.integers(4, size=500)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(logits.T) / 0.7, torch.tensor(labels)).item()
+    assert temperature_nll([logits], [labels], 0.7) == pytest.approx(expected, rel=1e-6)
+
+
+def test_tau_matches_a_brute_force_search() -> None:
+    rng = np.random.default_rng(3)
+    cases = []
+    for _ in range(2):
+        mean = softmax(rng.normal(0, 2, (3, 4000)), 0)
+        yhat = np.clip(mean + rng.normal(0, 0.1, (5, 3, 4000)), 0, 1).astype(np.float32)
+        cases.append((yhat, draw(np.log(mean), 1, rng)))
+
+    def nll(tau: float) -> float:
+        per_case = []
+        for yhat, labels in cases:
+            p = softmax(yhat.astype(float) / tau, 1).mean(0)
+            per_case.append(-np.log(np.clip(p[labels, np.arange(len(labels))], 1e-6, None)).mean())
+        return float(np.mean(per_case))
+
+    fine = np.geomspace(0.02, 1, 800)
+    scores = [nll(t) for t in fine]
+    fit = fit_tau(iter(cases))
+    assert fit.value == pytest.approx(fine[int(np.argmin(scores))], rel=0.02)
+    assert fit.nll == pytest.approx(min(scores), abs=2e-4)
+    assert fit.nll_start == pytest.approx(nll(0.1), abs=1e-5)
+
+
+def test_no_case_is_a_sentence() -> None:
+    with pytest.raises(InputError, match="calibration cases"):
+        fit_tau([])
+    with pytest.raises(InputError, match="calibration cases"):
+        fit_temperature([], [])
