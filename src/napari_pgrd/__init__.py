@@ -14,7 +14,7 @@ _HOME = {
     "Bundle": "napari_pgrd.engine.bundle",
     "PgrdError": "napari_pgrd.engine.errors",
     "Prediction": "napari_pgrd.engine.aggregate",
-    "Request": "napari_pgrd.engine.predict",
+    "Request": "napari_pgrd.engine.request",
     "Volume": "napari_pgrd.engine.volume",
     "predict": "napari_pgrd.engine.predict",
     "read_volume": "napari_pgrd.io.nifti",
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.engine.errors import PgrdError
-    from napari_pgrd.engine.predict import Request, predict
+    from napari_pgrd.engine.predict import predict
+    from napari_pgrd.engine.request import Request
     from napari_pgrd.engine.volume import Volume
     from napari_pgrd.io.nifti import read_volume
 

@@ -7,13 +7,13 @@ volume is displayed along its own axes; the true affine stays with the volume an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pgrd.engine.volume import Reorder, Volume
+from napari_pgrd.engine.volume import Box, Reorder, Volume
 
 AXIS_LABELS = ("I-S", "A-P", "R-L")  # slider names of z, y, x
 PLANES = {"sagittal": (2, 0, 1), "coronal": (1, 0, 2), "axial": (0, 1, 2)}  # dims order: slider, rows, columns
@@ -48,6 +48,12 @@ class Display:
         z, y, x = (float(v) for v in spacing[::-1])
         tz, ty, tx = (float(v) for v in corner[::-1])
         return cls(reorder, (z, y, x), (tz, ty, tx), "mm" if volume.spacing_known else "pixel")
+
+    def crop(self, box: Box, shape: tuple[int, int, int]) -> Display:
+        """The display of a box of the volume, lying exactly on the volume's own, oblique or not."""
+        starts = [lo for lo, _ in self.reorder.box(box, shape)][::-1]
+        z, y, x = (t + s * lo for t, s, lo in zip(self.translate, self.scale, starts, strict=True))
+        return replace(self, translate=(z, y, x))
 
     def show(self, data: NDArray[Any]) -> NDArray[Any]:
         """``(..., x, y, z)`` on the volume's grid to ``(..., z, y, x)`` on the screen's; a view."""

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from psygnal import SignalGroupDescriptor
 
+from napari_pgrd.engine.volume import Box
+
 
 class Phase(Enum):
     """Where the reader stands."""
@@ -39,14 +41,14 @@ class ReviewState:
     progress_text: str = ""
     sentence: str = ""  # what the reader must know now
     box_offered: bool = False
-    box_placed: bool = False
+    box: Box | None = None  # the placed box, in source indices
     correcting: bool = False
     exported: str = ""  # folder
 
     @property
     def settings(self) -> tuple[object, ...]:
         """What samples depend on beside their number."""
-        return (self.source, self.bundle, self.steps, self.seed, self.solver)
+        return (self.source, self.bundle, self.steps, self.seed, self.solver, self.box)
 
 
 @dataclass(frozen=True)
