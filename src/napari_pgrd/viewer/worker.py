@@ -8,14 +8,15 @@ import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from napari.qt.threading import GeneratorWorker
+from superqt.utils import GeneratorWorker
 
 from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.volume import Volume
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
-    from napari_pgrd.engine.predict import Request, Update
+    from napari_pgrd.engine.predict import Update
+    from napari_pgrd.engine.request import Request
 
 
 def sampling_worker(

@@ -1,0 +1,258 @@
+"""What every button of the dock does, as plain methods: the one place that knows state, worker and layers together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_pgrd.engine.errors import InputError, PgrdError, require
+from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
+from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
+from napari_pgrd.engine.volume import Box, Volume
+from napari_pgrd.session.display import Display
+from napari_pgrd.session.state import Phase, ReviewState
+from napari_pgrd.viewer.box import BoxTool
+from napari_pgrd.viewer.layers import ROLE, LayerDesk
+from napari_pgrd.viewer.reader import VOLUME
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from superqt.utils import GeneratorWorker
+
+    from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.engine.predict import Update
+
+
+class Desk:
+    """The reader's desk behind the dock."""
+
+    predicted = Signal()  # the prediction changed
+    sources_changed = Signal()  # image layers came or went
+    bundles_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.state = ReviewState()
+        self.layers = LayerDesk(viewer)
+        self.bundles: list[str] = embedded()
+        self.volume: Volume | None = None
+        self.spec: BundleSpec | None = None
+        self.prediction: Prediction | None = None
+        self.request: Request | None = None
+        self.box: BoxTool | None = None
+        self.worker: GeneratorWorker[Update, None, None] | None = None
+        self._began = 0.0
+        self._before = 0.0
+        viewer.layers.events.inserted.connect(self._layers_changed)
+        viewer.layers.events.removed.connect(self._layers_changed)
+        if self.bundles:
+            self.choose_bundle(self.bundles[0])
+        self._layers_changed()
+
+    def close(self) -> None:
+        """End a run and let go of the viewer; safe to call twice."""
+        if self.worker is not None:
+            worker, self.worker = self.worker, None
+            worker.yielded.disconnect()
+            worker.errored.disconnect()
+            worker.finished.disconnect()
+            worker.quit()
+        self.viewer.layers.events.inserted.disconnect(self._layers_changed)
+        self.viewer.layers.events.removed.disconnect(self._layers_changed)
+        self.layers.close()
+
+    # ---- source
+
+    def sources(self) -> list[str]:
+        """Names of the image layers, newest first."""
+        return [
+            layer.name for layer in reversed(self.viewer.layers) if isinstance(layer, Image) and ROLE not in layer.metadata
+        ]
+
+    def choose_source(self, name: str) -> None:
+        """Take an image layer as the case; earlier results of another image leave the screen."""
+        if name == self.state.source and self.volume is not None:
+            return
+        self._forget()
+        self.state.source, self.volume = name, None
+        self.state.sentence, self.state.box_offered = "", False
+        self._remove_box()
+        if not name:
+            self.state.phase = Phase.EMPTY
+            return
+        layer = self.viewer.layers[name]
+        self.state.phase = Phase.READY
+        volume = layer.metadata.get(VOLUME)
+        if volume is None:
+            self.state.sentence = (
+                f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file with File > Open, "
+                "or drop the file here, and choose napari-pgrd to read it."
+            )
+            return
+        self.volume = volume
+        self._check()
+        if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
+            self.layers.display = Display.of(volume)
+            self.layers.set_plane(self.spec.scope.start_plane)
+
+    def choose_bundle(self, where: str) -> None:
+        """Take an embedded bundle by name or any other by folder."""
+        spec = read_spec(where)
+        if where not in self.bundles:
+            self.bundles.append(where)
+            self.bundles_changed.emit()
+        self.spec = spec
+        self.state.bundle = where
+        self.state.steps, self.state.samples = spec.sampling.steps, spec.sampling.samples
+        self._remove_box()
+        self._check()
+
+    def open(self, path: str | Path) -> None:
+        """Open a NIfTI file as an image layer."""
+        self.viewer.open(str(path), plugin="napari-pgrd")
+
+    def open_example(self) -> None:
+        """Open the example case."""
+        from napari_pgrd.viewer.samples import open_hippocampus_a
+
+        for data, meta, kind in open_hippocampus_a():
+            self.viewer._add_layer_from_data(data, meta, kind)
+
+    def _check(self) -> None:
+        """Say at once whether this image is one for this bundle."""
+        if self.volume is None or self.spec is None:
+            return
+        try:
+            check_scope(self.volume, self.spec, self.state.box)
+        except ScopeError as error:
+            self.state.sentence, self.state.box_offered = str(error), error.box is not None
+        else:
+            self.state.sentence, self.state.box_offered = "", False
+
+    def place_box(self) -> None:
+        """Put a box of the bundle's size on the image for the reader to drag."""
+        if self.volume is None or self.spec is None:
+            return
+        self._remove_box()
+        box = suggest_box(self.volume, self.spec)
+        if box is None:
+            return
+        self.box = BoxTool(self.layers, self.volume, Display.of(self.volume), box, self._box_moved)
+        self.state.box_offered, self.state.box = False, self.box.box
+        self.state.sentence = (
+            "Drag the orange box so that the structure lies inside; its depth is centred on the slice where you drop it. "
+            "Then press Sample."
+        )
+
+    def _remove_box(self) -> None:
+        if self.box is not None:
+            self.box.close()
+            self.box = None
+        self.state.box = None
+
+    def _box_moved(self, box: Box) -> None:
+        self.state.box = box
+
+    def _layers_changed(self, event: Any = None) -> None:
+        if self.box is not None and self.box.layer not in self.viewer.layers:
+            self._remove_box()
+            self._check()
+        names = self.sources()
+        self.sources_changed.emit()
+        if self.state.source not in names:
+            if self.state.phase is Phase.RUNNING:
+                self.cancel()
+            self.choose_source(names[0] if names else "")
+
+    # ---- sampling
+
+    def sample(self) -> None:
+        """Draw the samples that are wanted and not yet there."""
+        try:
+            self._start()
+        except PgrdError as error:
+            self.state.sentence = str(error)
+            self.state.box_offered = isinstance(error, ScopeError) and error.box is not None
+
+    def _start(self) -> None:
+        from napari_pgrd.viewer.worker import sampling_worker
+
+        s = self.state
+        require(s.phase in (Phase.READY, Phase.REVIEWING), InputError, "Open an image first; a run may be under way.")
+        require(self.spec is not None, InputError, "Choose a model bundle first.")
+        require(self.volume is not None, InputError, s.sentence or "Choose an image that was opened from a NIfTI file.")
+        assert self.volume is not None and self.spec is not None
+        box = s.box
+        check_scope(self.volume, self.spec, box)
+        more = s.drawn > 0 and s.drawn_settings == s.settings
+        if not more:
+            self._forget()
+        display = Display.of(self.volume)
+        self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
+        self.request = Request(s.samples, s.steps, s.seed, s.solver or None, device=s.device, box=box)
+        s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, "Loading the model ...", ""
+        s.drawn_settings = s.settings
+        s.phase = Phase.RUNNING
+        self._began, self._before = time.monotonic(), s.seconds if more else 0.0
+        self.worker = sampling_worker(self.volume, s.bundle, self.request, self.prediction)
+        self.worker.yielded.connect(self._updated)
+        self.worker.errored.connect(self._failed)
+        self.worker.finished.connect(self._finished)
+        self.worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the next network call; what was drawn stays."""
+        if self.worker is not None:
+            self.state.progress_text = "Stopping ..."
+            self.worker.quit()
+
+    def _updated(self, update: Update) -> None:
+        if self.worker is None:
+            return
+        s = self.state
+        s.progress = update.fraction
+        if update.note:
+            s.sentence = update.note
+        if update.kind == "step" or update.kind == "sample":
+            left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
+            s.progress_text = f"sample {min(update.drawn + 1, update.samples)} of {update.samples}{left}"
+        if update.prediction is None:
+            return
+        self.prediction = update.prediction
+        if update.kind == "prior":
+            if update.prediction.samples == 0:
+                self.layers.show_prior(update.prediction)
+            s.progress_text = "The prior is there; drawing samples ..."
+        elif update.kind == "sample" and update.index is not None and update.mask is not None:
+            self.layers.add_sample(update.index, update.mask, update.prediction)
+            s.drawn = update.drawn
+        self.predicted.emit()
+
+    def _failed(self, error: Exception) -> None:
+        self.state.sentence = str(error)
+
+    def _finished(self) -> None:
+        if self.worker is None:
+            return
+        self.worker = None
+        s = self.state
+        s.seconds = self._before + time.monotonic() - self._began
+        s.progress_text = ""
+        if s.drawn:
+            self.layers.settle()
+        s.phase = Phase.REVIEWING if s.drawn else Phase.READY
+
+    def _forget(self) -> None:
+        """Drop results, never a correction."""
+        self.layers.clear_results()
+        self.prediction = None
+        s = self.state
+        s.drawn, s.seconds, s.drawn_settings, s.exported = 0, 0.0, (), ""
+        if s.phase is Phase.REVIEWING:
+            s.phase = Phase.READY
+        self.predicted.emit()

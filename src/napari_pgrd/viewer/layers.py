@@ -1,0 +1,322 @@
+"""All traffic with napari's layers: what is drawn, where in the list, and never the reader's selection, slice or zoom."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Vectors
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer
+
+from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.session.display import PLANE_TEXT, PLANES, Display
+from napari_pgrd.session.lines import Lines, agreement_lines, sample_outlines
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_pgrd.engine.aggregate import Prediction
+
+ROLE = "pgrd_role"
+ORDER = ("image", "sample", "prior", "variance", "entropy", "consensus", "agreement", "correction", "box")  # bottom to top
+MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
+HEAT_LIMITS = (0.1, float(np.log(2)))
+LINE_WIDTH_MM, OUTLINE_WIDTH_MM = 0.2, 0.1
+LINES_PAUSE_MS = 60  # redrawing lines took up to 68 ms on two busy cores
+TURN_MS = 15
+
+
+class Turns(QObject):
+    """Jobs for the event loop, one a turn, so that a burst of samples never holds the window up.
+
+    A job that is still waiting is replaced by a newer one of the same name: only the latest heat map is worth drawing.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._jobs: OrderedDict[str, Callable[[], None]] = OrderedDict()
+        self._timer = QTimer(self)
+        self._timer.setInterval(TURN_MS)
+        self._timer.timeout.connect(self._next)
+
+    def later(self, name: str, job: Callable[[], None]) -> None:
+        """Do ``job`` in a coming turn."""
+        self._jobs[name] = job
+        self._timer.start()
+
+    def clear(self) -> None:
+        """Forget every waiting job."""
+        self._jobs.clear()
+        self._timer.stop()
+
+    def _next(self) -> None:
+        if self._jobs:
+            _, job = self._jobs.popitem(last=False)
+            job()
+        if not self._jobs:
+            self._timer.stop()
+
+    @property
+    def waiting(self) -> int:
+        """Number of jobs not yet done."""
+        return len(self._jobs)
+
+
+class LayerDesk:
+    """The layers of one review, on the grid of its image or of the box on it."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.turns = Turns()
+        self.display: Display | None = None
+        self.spec: BundleSpec | None = None
+        self.prediction: Prediction | None = None
+        self.all_samples = False
+        self._newest: Labels | None = None
+        self._lines_timer = QTimer(self.turns)
+        self._lines_timer.setSingleShot(True)
+        self._lines_timer.setInterval(LINES_PAUSE_MS)
+        self._lines_timer.timeout.connect(self._draw_lines)
+        viewer.dims.events.current_step.connect(self._slice_changed)
+        viewer.dims.events.order.connect(self._slice_changed)
+        viewer.dims.events.ndisplay.connect(self._slice_changed)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.turns.clear()
+        self._lines_timer.stop()
+        for event in ("current_step", "order", "ndisplay"):
+            getattr(self.viewer.dims.events, event).disconnect(self._slice_changed)
+
+    # ---- the list of layers
+
+    def of(self, role: str) -> list[Layer]:
+        """Layers with a role, bottom to top."""
+        return [layer for layer in self.viewer.layers if layer.metadata.get(ROLE) == role]
+
+    def first(self, role: str) -> Any:
+        """The layer with a role, or None."""
+        found = self.of(role)
+        return found[-1] if found else None
+
+    def insert(self, layer: Layer, role: str) -> Layer:
+        """Put a layer at its role's place without taking the selection from the reader."""
+        layer.metadata[ROLE] = role
+        rank = ORDER.index(role)
+        at = len(self.viewer.layers)
+        while at > 0:
+            below = self.viewer.layers[at - 1].metadata.get(ROLE)
+            if below not in ORDER or ORDER.index(below) <= rank:
+                break
+            at -= 1
+        selected, active = set(self.viewer.layers.selection), self.viewer.layers.selection.active
+        self.viewer.layers.insert(at, layer)
+        if active is not None:
+            self.viewer.layers.selection.update(selected)
+            self.viewer.layers.selection.active = active
+        return layer
+
+    def clear_results(self) -> None:
+        """Remove every layer this plugin drew; never a correction."""
+        self.turns.clear()
+        self._lines_timer.stop()
+        self.prediction, self._newest = None, None
+        for role in ("sample", "prior", "variance", "entropy", "consensus", "agreement"):
+            for layer in self.of(role):
+                self.viewer.layers.remove(layer)
+
+    # ---- what a run brings
+
+    def begin(self, display: Display, spec: BundleSpec) -> None:
+        """State whose results come next."""
+        self.display, self.spec = display, spec
+
+    def show_prior(self, prediction: Prediction) -> None:
+        """The prior at once, as labels."""
+        values = self._values(prediction.prior.argmax(0).astype(np.uint8))
+        self.turns.later("prior", lambda: self._labels("prior", "Prior", values, visible=True))
+
+    def add_sample(self, index: int, mask: NDArray[np.uint8], prediction: Prediction) -> None:
+        """One more sample; it is shown until the next arrives, the maps follow."""
+        values = self._values(mask)
+        self.turns.later(f"sample {index}", lambda: self._add_sample(f"Sample {index + 1:02d}", values))
+        self.update_maps(prediction)
+
+    def update_maps(self, prediction: Prediction) -> None:
+        """Consensus, heat maps and lines of the present state."""
+        self.prediction = prediction
+        self.turns.later("consensus", self._draw_consensus)
+        self.turns.later("entropy", lambda: self._heat("entropy", "Entropy", prediction.entropy))
+        self.turns.later("variance", lambda: self._heat("variance", "Variance", prediction.variance))
+        self.turns.later("lines", self._lines_timer.start)
+
+    def settle(self) -> None:
+        """After a run: the lines alone on the image."""
+        self.turns.later("settle", self._settle)
+
+    def _settle(self) -> None:
+        for role in ("prior", "sample"):
+            for layer in self.of(role):
+                layer.visible = False
+        self._newest = None
+        if (lines := self.first("agreement")) is not None:
+            lines.visible = True
+
+    def _add_sample(self, name: str, values: NDArray[np.uint8]) -> None:
+        prior = self.first("prior")
+        if prior is not None and prior.visible:
+            prior.visible = False
+        if self._newest is not None and self._newest in self.viewer.layers:
+            self._newest.visible = False
+        layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=True, **self._grid())
+        self._newest = self.insert(layer, "sample")  # type: ignore[assignment]
+
+    def _draw_consensus(self) -> None:
+        if self.prediction is not None:
+            self._labels("consensus", "Consensus", self._values(self.prediction.consensus), visible=False)
+
+    def _labels(self, role: str, name: str, values: NDArray[np.uint8], visible: bool) -> None:
+        layer = self.first(role)
+        if layer is None:
+            layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=visible, **self._grid())
+            self.insert(layer, role)
+        else:
+            layer.data = values
+
+    def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
+        assert self.display is not None
+        shown = self.display.show(values)
+        layer = self.first(role)
+        if layer is not None:
+            layer.data = shown
+            return
+        limits = HEAT_LIMITS if role == "entropy" else (0.02, 0.5)  # two classes in doubt have variance 0.5
+        image = Image(
+            shown,
+            name=name,
+            colormap=MAGENTA,
+            contrast_limits=limits,
+            blending="translucent_no_depth",
+            interpolation2d="linear",
+            visible=False,
+            **self._grid(),
+        )
+        self.insert(image, role)
+
+    # ---- lines
+
+    def show_all_samples(self, on: bool) -> None:
+        """Thin outlines of every sample in place of the agreement lines."""
+        self.all_samples = on
+        self._lines_timer.start()
+
+    def _slice_changed(self) -> None:
+        if self.prediction is not None:
+            self._lines_timer.start()
+        self.write_orientation()
+
+    def current_slice(self) -> tuple[int, int] | None:
+        """``(display axis, index)`` of the slice on screen in this grid; None in 3D or outside the grid."""
+        if self.display is None or self.prediction is None or self.viewer.dims.ndisplay != 2:
+            return None
+        axis = int(self.viewer.dims.not_displayed[-1]) - (self.viewer.dims.ndim - 3)
+        world = self.viewer.dims.point[self.viewer.dims.not_displayed[-1]]
+        index = round((world - self.display.translate[axis]) / self.display.scale[axis])
+        size = self.display.show(self.prediction.consensus).shape[axis]
+        return (axis, index) if 0 <= index < size else None
+
+    def _draw_lines(self) -> None:
+        where, p = self.current_slice(), self.prediction
+        if p is None or self.display is None or self.spec is None or p.samples == 0:
+            return
+        if where is None:
+            lines = sample_outlines([], 0, 0, 0)
+        elif self.all_samples:
+            lines = sample_outlines([self.display.show(m) for m in p.masks], *where, len(self.spec.labels))
+        else:
+            votes = np.stack([self.display.show(p.agreement(k)) for k in range(len(self.spec.labels))])
+            lines = agreement_lines(votes, *where)
+        self._vectors(lines)
+
+    def _vectors(self, lines: Lines) -> None:
+        assert self.display is not None
+        colours = self._line_colours(lines)
+        width = (OUTLINE_WIDTH_MM if self.all_samples else LINE_WIDTH_MM) / float(np.mean(self.display.scale))
+        layer = self.first("agreement")
+        if layer is None:
+            layer = Vectors(
+                lines.vectors,
+                ndim=3,
+                name="Agreement",
+                vector_style="line",
+                edge_width=width,
+                edge_color=colours if len(colours) else "white",
+                **self._grid(),
+            )
+            self.insert(layer, "agreement")
+            return
+        layer.data = lines.vectors
+        layer.edge_width = width
+        if len(colours):
+            layer.edge_color = colours
+
+    def _line_colours(self, lines: Lines) -> NDArray[np.float32]:
+        assert self.spec is not None
+        out = np.array([hex_rgba(self.spec.labels[k].colour) for k in lines.classes], np.float32).reshape(-1, 4)
+        out[:, 3] = 0.5 if self.all_samples else np.where(lines.levels == 0.5, 1.0, 0.55)
+        return out
+
+    # ---- the view
+
+    def set_plane(self, plane: str) -> None:
+        """Turn to a plane; asked for by the reader, so the view may be fitted."""
+        order = PLANES[plane]
+        lead = self.viewer.dims.ndim - 3
+        self.viewer.dims.ndisplay = 2
+        self.viewer.dims.order = (*range(lead), *(lead + i for i in order))
+        self.viewer.reset_view()
+        self.write_orientation()
+
+    def plane(self) -> str:
+        """The plane on screen, or "" if it is none of the three."""
+        tail = tuple(i - (self.viewer.dims.ndim - 3) for i in self.viewer.dims.order[-3:])
+        return next((name for name, order in PLANES.items() if order == tail), "")
+
+    def write_orientation(self) -> None:
+        """Orientation line and scale bar on the canvas."""
+        overlays = self.viewer.canvas.overlays
+        shown = self.display is not None and self.viewer.dims.ndisplay == 2 and bool(self.plane())
+        overlays.text.text = PLANE_TEXT[self.plane()] if shown else ""
+        overlays.text.position = "bottom_left"
+        overlays.text.font_size = 12
+        overlays.text.visible = shown
+        overlays.scale_bar.visible = self.display is not None
+        overlays.scale_bar.position = "bottom_right"
+
+    # ---- helpers
+
+    def colours(self) -> DirectLabelColormap:
+        """The bundle's colours by label value."""
+        assert self.spec is not None
+        table: dict[int | None, Any] = {label.value: hex_rgba(label.colour) for label in self.spec.labels[1:]}
+        return DirectLabelColormap(color_dict={**table, 0: (0, 0, 0, 0), None: (0, 0, 0, 0)})
+
+    def _values(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class indices on the volume's grid to label values on the screen's; a copy that nobody else holds."""
+        assert self.display is not None and self.spec is not None
+        shown: NDArray[np.uint8] = np.ascontiguousarray(self.spec.values[self.display.show(indices)])
+        return shown
+
+    def _grid(self) -> dict[str, Any]:
+        assert self.display is not None
+        return self.display.layer
+
+
+def hex_rgba(colour: str) -> tuple[float, float, float, float]:
+    """``#19E0FF`` to floats, opaque."""
+    r, g, b = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return r, g, b, 1.0
