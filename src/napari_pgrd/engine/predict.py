@@ -18,7 +18,7 @@ from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, p
 from napari_pgrd.engine.errors import DeviceError
 from napari_pgrd.engine.preprocess import Restore, padded_shape, prepare, target_shape
 from napari_pgrd.engine.request import Request
-from napari_pgrd.engine.sampler import Case, build_sampler, sample_rng
+from napari_pgrd.engine.sampler import Case, Sampler, build_sampler, sample_rng
 from napari_pgrd.engine.scope import check_scope
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
@@ -67,6 +67,19 @@ class Runner:
         with autocast(self.device):
             v: Tensor = self.denoiser(s, image, pi, times, torch.full((len(s),), rb, device=self.device))
         return v
+
+    def sampler(self, r: Request) -> Sampler:
+        """What a resolved request draws samples with."""
+        return build_sampler(
+            "pgrd",
+            denoise=self.denoise,
+            rhobar=self.spec.rhobar,
+            steps=r.steps,
+            solver=r.solver,
+            eta=r.eta,
+            scale=self.spec.schedule.residual_scale,
+            prior_guided=self.spec.schedule.prior_guided,
+        )
 
 
 def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:
@@ -151,16 +164,7 @@ class _Run:
             self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far)
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
             self.began = time.monotonic()
-        sampler = build_sampler(
-            "pgrd",
-            denoise=runner.denoise,
-            rhobar=spec.rhobar,
-            steps=r.steps,
-            solver=r.solver,
-            eta=r.eta,
-            scale=spec.schedule.residual_scale,
-            prior_guided=spec.schedule.prior_guided,
-        )
+        sampler = runner.sampler(r)
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
             y: Tensor | None = None
