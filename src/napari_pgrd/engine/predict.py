@@ -175,7 +175,8 @@ class _Run:
             restored = self.restore(y)
             for index, one in zip(indices, restored, strict=True):
                 mask = self.aggregate.add(one)
-                yield self._progress(0.0, index=index, mask=mask, prediction=self.aggregate.snapshot())
+                computed = indices.stop - 1 - index  # refined already, so that progress never steps back
+                yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot())
 
     @property
     def _drawn(self) -> int:
