@@ -1,0 +1,163 @@
+"""Measure a bundle on cases with a known truth: PGRD, its prior as it came, and its prior at the fitted temperature."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_pgrd.engine.aggregate import entropy_of
+from napari_pgrd.engine.bundle import Bundle
+from napari_pgrd.engine.device import precision, resolve
+from napari_pgrd.engine.errors import InputError, PgrdError, require
+from napari_pgrd.engine.predict import Runner, predict
+from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.volume import Volume
+from napari_pgrd.evaluate import metrics
+from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
+
+METHODS = ("pgrd", "prior", "prior_scaled")
+MEANS = (
+    "nll", "brier", "ece", "ece_roi", "adaptive_ece", "adaptive_ece_roi", "auroc_entropy_error", "sample_dice",
+    "pairwise_dice",
+)  # fmt: skip
+Row = dict[str, Any]
+Say = Callable[[float, str], None]  # fraction done, what is being done
+
+
+def evaluate(bundle: Bundle, cases: Sequence[CaseFiles], request: Request, say: Say = lambda fraction, text: None) -> Row:
+    """Run every method on every case.
+
+    Returns
+    -------
+    dict
+        ``cases``, ``methods`` (each with the numbers that ``definitions`` explains and its ``per_case`` rows), and what made
+        them. Numbers that need samples are None for the priors.
+
+    Raises
+    ------
+    PgrdError
+        Naming the case at fault.
+    """
+    require(len(cases) > 0, InputError, "There is no case to evaluate. Give at least one image with its label map.")
+    index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
+    request = request.resolved(bundle.spec)
+    runner = Runner(bundle, resolve(request.device))
+    rows: dict[str, list[Row]] = {m: [] for m in METHODS}
+    for i, case in enumerate(cases):
+        volume, truth = load_pair(case, index)
+
+        def heard(fraction: float, done: int = i, name: str = case.name) -> None:
+            say((done + fraction) / len(cases), name)
+
+        try:
+            rows["pgrd"].append(_sampled(case.name, volume, truth, bundle, request, heard))
+            for method, temperature in (("prior", 1.0), ("prior_scaled", bundle.spec.prior_temperature)):
+                rows[method].append(_deterministic(case.name, volume, truth, runner, temperature))
+        except PgrdError as error:
+            raise type(error)(f"{case.name}: {error}") from error
+    names = [label.name for label in bundle.spec.labels[1:]]
+    asked = {k: v for k, v in asdict(request).items() if v is not None}
+    return {
+        "cases": len(cases),
+        "methods": {m: summarise(rows[m], names) for m in METHODS},
+        "bundle": {"name": bundle.spec.name, "digest": bundle.digest, "tau": bundle.spec.tau},
+        "prior_temperature": bundle.spec.prior_temperature,
+        "request": asked,
+        "device": runner.device.type,
+        "precision": str(precision(runner.device)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "definitions": dict(metrics.DEFINITIONS),
+        "versions": versions(),
+        "date": now(),
+        "note": RESEARCH_USE,
+    }
+
+
+def _sampled(
+    name: str, volume: Volume, truth: NDArray[np.int64], bundle: Bundle, request: Request, heard: Callable[[float], None]
+) -> Row:
+    began, result = time.perf_counter(), None
+    for update in predict(volume, bundle, request):
+        heard(update.fraction)
+        result = update.prediction or result
+    assert result is not None
+    seconds = time.perf_counter() - began
+    masks, classes = np.stack(result.masks), len(bundle.spec.labels)
+    row = measure(name, result.probability, truth, seconds)
+    unanimous, wrong = metrics.unanimous_errors(masks, result.consensus, truth)
+    labels = bundle.spec.labels[1:]
+    return row | {
+        "sample_dice": metrics.sample_dice(masks, truth, classes),
+        "pairwise_dice": metrics.pairwise_dice(masks, classes),
+        "volume_covered": {label.name: metrics.volume_covered(masks, truth, k) for k, label in enumerate(labels, 1)},
+        "errors": wrong,
+        "unanimous_errors": unanimous,
+    }
+
+
+@torch.no_grad()
+def _deterministic(name: str, volume: Volume, truth: NDArray[np.int64], runner: Runner, temperature: float) -> Row:
+    began = time.perf_counter()
+    image, restore = prepare(volume, runner.spec.prepare)
+    p = restore(torch.softmax(runner.logits(image.to(runner.device)) / temperature, 1))[0].cpu().numpy()
+    p = p / p.sum(0, keepdims=True)
+    row = measure(name, p, truth, time.perf_counter() - began)
+    return row | {"sample_dice": None, "pairwise_dice": None}
+
+
+def measure(name: str, p: NDArray[np.floating], truth: NDArray[np.int64], seconds: float) -> Row:
+    """What can be said of one case from its probabilities ``(K, x, y, z)`` alone."""
+    consensus = p.argmax(0)
+    confidence, right = metrics.top_label(p, truth)
+    roi = metrics.region(truth, consensus)
+    return {
+        "case": name,
+        "dice": metrics.dice(consensus, truth, len(p)),
+        "nll": metrics.nll(p, truth),
+        "brier": metrics.brier(p, truth),
+        "ece": metrics.ece(confidence, right),
+        "ece_roi": metrics.ece(confidence[roi], right[roi]),
+        "adaptive_ece": metrics.adaptive_ece(confidence, right),
+        "adaptive_ece_roi": metrics.adaptive_ece(confidence[roi], right[roi]),
+        "auroc_entropy_error": metrics.auroc(entropy_of(p)[roi], ~right[roi]),
+        "seconds": seconds,
+    }
+
+
+def summarise(rows: Sequence[Row], names: Sequence[str]) -> Row:
+    """Means over cases; a number that a case cannot have (None) is left out of its mean."""
+    table = np.array([row["dice"] for row in rows])
+    out: Row = {
+        "dice": {
+            "mean": float(table.mean()),
+            "std": float(table.mean(1).std()),
+            "per_class": _by(names, table.mean(0)),
+            "per_class_std": _by(names, table.std(0)),
+        }
+    }
+    out |= {key: _mean([row[key] for row in rows]) for key in MEANS}
+    sampled = "volume_covered" in rows[0]
+    covered = {n: [row["volume_covered"][n] for row in rows] for n in names} if sampled else {}
+    errors = sum(row.get("errors", 0) for row in rows)
+    out["volume_coverage"] = {n: float(np.mean(c)) for n, c in covered.items()} if sampled else None
+    out["unanimous_error_share"] = sum(row["unanimous_errors"] for row in rows) / errors if sampled and errors else None
+    out["seconds_per_case"] = _mean([row["seconds"] for row in rows])
+    out["per_case"] = [{**row, "dice": _by(names, row["dice"])} for row in rows]
+    return out
+
+
+def _by(names: Sequence[str], values: Sequence[float] | NDArray[np.floating]) -> Mapping[str, float]:
+    return {n: float(v) for n, v in zip(names, values, strict=True)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
