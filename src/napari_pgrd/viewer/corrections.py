@@ -1,0 +1,106 @@
+"""Corrections: separate label layers that nothing but the reader writes to."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.layers import ROLE
+
+BRUSH = 3  # napari's default of 10 is wider than a hippocampus
+GRID = "pgrd_correction"  # metadata: the desk's state a correction was started in
+
+
+class Corrections:
+    """Start, find and step through corrections."""
+
+    changed = Signal()
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._wired: Labels | None = None
+        desk.viewer.layers.events.removed.connect(self._removed)
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.desk.viewer.layers.events.removed.disconnect(self._removed)
+
+    @property
+    def layer(self) -> Labels | None:
+        """The correction in hand: the selected one of this image, else its newest."""
+        mine = [x for x in self.desk.layers.of("correction") if x.metadata.get(GRID) == self._grid()]
+        active = self.desk.viewer.layers.selection.active
+        return active if active in mine else (mine[-1] if mine else None)
+
+    def sources(self) -> list[tuple[str, str]]:
+        """What a correction may start from: ``(value, text)``."""
+        p = self.desk.prediction
+        items = [("consensus", "Consensus"), ("prior", "Prior")]
+        return items + [(f"sample {i}", f"Sample {i:02d}") for i in range(1, (p.samples if p else 0) + 1)]
+
+    def start(self, source: str = "consensus") -> None:
+        """Add an editable copy, ready to paint."""
+        p, spec, display = self.desk.prediction, self.desk.spec, self.desk.layers.display
+        if p is None or spec is None or display is None or p.samples == 0:
+            return
+        indices: NDArray[np.uint8]
+        if source == "consensus":
+            indices = p.consensus
+        elif source == "prior":
+            indices = p.prior.argmax(0).astype(np.uint8)
+        else:
+            indices = p.masks[int(source.split()[1]) - 1]
+        values = np.array(spec.values[display.show(indices)])  # a copy nobody else holds
+        layer = Labels(values, name="Correction", opacity=0.45, colormap=self.desk.layers.colours(), **display.layer)
+        layer.metadata[GRID] = self._grid()
+        self.desk.layers.insert(layer, "correction")
+        for role in ("consensus", "prior", "sample"):
+            for other in self.desk.layers.of(role):
+                other.visible = False
+        self.desk.viewer.layers.selection.active = layer
+        layer.selected_label = spec.labels[1].value
+        layer.brush_size = BRUSH
+        layer.preserve_labels = True
+        layer.mode = "paint"
+        layer.events.selected_label.connect(self._emit)
+        self.desk.state.correcting = True
+        self.changed.emit()
+
+    def choose_label(self, value: int) -> None:
+        """Paint with a label; 0 erases, and may then erase any label."""
+        layer = self.layer
+        if layer is not None:
+            layer.selected_label = value
+            layer.preserve_labels = value != 0
+            layer.mode = "paint"
+
+    def undo(self) -> None:
+        """Take back the last stroke."""
+        if self.layer is not None:
+            self.layer.undo()
+
+    def redo(self) -> None:
+        """Bring back what was taken back."""
+        if self.layer is not None:
+            self.layer.redo()
+
+    def indices(self) -> NDArray[np.uint8] | None:
+        """The correction as label values on the grid of the source (or its box)."""
+        layer, display = self.layer, self.desk.layers.display
+        if layer is None or display is None:
+            return None
+        return np.ascontiguousarray(display.hide(np.asarray(layer.data))).astype(np.uint8)
+
+    def _grid(self) -> tuple[object, ...]:
+        s = self.desk.state
+        return (s.source, s.bundle, s.box)
+
+    def _emit(self) -> None:
+        self.changed.emit()
+
+    def _removed(self, event: object) -> None:
+        self.desk.state.correcting = any(x.metadata.get(ROLE) == "correction" for x in self.desk.viewer.layers)
+        self.changed.emit()

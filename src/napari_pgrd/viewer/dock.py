@@ -1,0 +1,135 @@
+"""PGRD Review: the dock that a reader finds in napari's plugin menu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_pgrd.session.state import Phase, controls
+from napari_pgrd.viewer.correct_panel import CorrectPanel
+from napari_pgrd.viewer.corrections import Corrections
+from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.export_panel import ExportPanel
+from napari_pgrd.viewer.exports import Exports
+from napari_pgrd.viewer.review_panel import ReviewPanel
+from napari_pgrd.viewer.sample_panel import SamplePanel
+from napari_pgrd.viewer.views import Views
+from napari_pgrd.viewer.widgets import button, faint, note
+
+RESEARCH = "For research use; not a medical device"
+WIDTH = 320
+
+
+class ReviewDock(QWidget):
+    """Sample, review, correct, export. The tabs show one state and do not know each other."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.setObjectName("pgrd_review")
+        self.setMinimumWidth(290)
+        self.setMaximumWidth(WIDTH)
+        self.viewer = napari_viewer
+        self.desk = Desk(napari_viewer)
+        self.views = Views(self.desk)
+        self.corrections = Corrections(self.desk)
+        self.exports = Exports(self.desk, self.corrections)
+        self.headline = note()
+        self.headline.setObjectName("headline")
+        self.sentence = note()
+        self.sentence.setObjectName("sentence")
+        self.sentence.setStyleSheet("color: #FFB347;")
+        self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.place_box)
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("tabs")
+        panels = {
+            "Sample": SamplePanel(self.desk),
+            "Review": ReviewPanel(self.desk, self.views),
+            "Correct": CorrectPanel(self.corrections),
+            "Export": ExportPanel(self.exports),
+        }
+        for title, panel in panels.items():
+            self.tabs.addTab(_scrolling(panel), title)
+        self.onward = button("", "The next thing to do", "onward", self._go_on)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 4, 6, 4)
+        for widget in (self.headline, self.sentence, self.place, self.tabs, self.onward, faint(RESEARCH)):
+            layout.addWidget(widget)
+        layout.setStretchFactor(self.tabs, 1)
+        self._phase = self.desk.state.phase
+        self._bind_keys()
+        self.desk.state.events.connect(self.refresh)
+        self.corrections.changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is; move on to Review when a run has ended with samples."""
+        s, c = self.desk.state, controls(self.desk.state)
+        self.headline.setText(c.headline)
+        self.headline.setVisible(bool(c.headline))
+        self.sentence.setText(s.sentence)
+        self.sentence.setVisible(bool(s.sentence))
+        spec = self.desk.spec
+        if spec is not None and spec.scope.box_mm is not None:
+            size = " x ".join(f"{v:.0f}" for v in spec.scope.box_mm)
+            self.place.setText(f"Place a {size} mm box")
+        self.place.setVisible(s.box_offered)
+        if self._phase is Phase.RUNNING and s.phase is Phase.REVIEWING:
+            self.tabs.setCurrentIndex(1)
+        self._phase = s.phase
+        text = self._next_step()[0]
+        self.onward.setText(text)
+        self.onward.setVisible(bool(text))
+
+    def _next_step(self) -> tuple[str, Any]:
+        """The one button that leads on: its text and what it does."""
+        s, c = self.desk.state, controls(self.desk.state)
+        if s.phase is not Phase.REVIEWING:
+            return "", None
+        if self.corrections.layer is None and c.can_correct:
+            return "Start correction from consensus", self._start_correction
+        if not s.exported:
+            return "Export ...", lambda: self.tabs.setCurrentIndex(3)
+        return "", None
+
+    def _go_on(self) -> None:
+        _, action = self._next_step()
+        if action is not None:
+            action()
+
+    def _start_correction(self) -> None:
+        self.corrections.start("consensus")
+        self.tabs.setCurrentIndex(2)
+
+    def _bind_keys(self) -> None:
+        """Keys that neither Labels nor Shapes uses."""
+        keys = {"G": lambda: self.views.step(-1), "H": lambda: self.views.step(1), "U": self.views.next_heat}
+        for key, action in keys.items():
+            self.viewer.bind_key(key, lambda _, run=action: run(), overwrite=True)
+        self._keys = tuple(keys)
+
+    def close_desk(self) -> None:
+        """End a run and let go of the viewer."""
+        if self._keys:
+            for key in self._keys:
+                self.viewer.bind_key(key, None)
+            self._keys = ()
+            self.corrections.close()
+            self.desk.close()
+
+    def event(self, event: QEvent) -> bool:
+        """Clean up when napari destroys the dock or closes the window."""
+        if event.type() in (QEvent.Type.Close, QEvent.Type.DeferredDelete):
+            self.close_desk()
+        return bool(super().event(event))
+
+
+def _scrolling(panel: QWidget) -> QScrollArea:
+    """A panel that scrolls rather than growing out of a small screen."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(panel)
+    return area

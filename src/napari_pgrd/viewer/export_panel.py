@@ -1,0 +1,67 @@
+"""The Export tab: where to, what, and the way back onto the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QVBoxLayout, QWidget
+
+from napari_pgrd.session.state import controls
+from napari_pgrd.viewer.exports import Exports
+from napari_pgrd.viewer.widgets import button, faint, note, row
+
+PARTS = (
+    ("mask", "Masks: consensus and correction", True),
+    ("maps", "Maps: probability, entropy, variance", True),
+    ("samples", "Samples", True),
+)
+
+
+class ExportPanel(QWidget):
+    """Choose a folder and its contents, write, show."""
+
+    def __init__(self, exports: Exports) -> None:
+        super().__init__()
+        self.exports = exports
+        self.folder = QLineEdit(str(exports.folder))
+        self.folder.setObjectName("folder")
+        self.folder.setToolTip("Everything is written here, in the image's own geometry")
+        self.folder.textEdited.connect(lambda text: setattr(exports, "folder", Path(text).expanduser()))
+        browse = button("...", "Choose a folder", "browse", self._browse)
+        browse.setMaximumWidth(32)
+        self.boxes = {}
+        for key, text, on in PARTS:
+            box = QCheckBox(text)
+            box.setObjectName(f"part_{key}")
+            box.setChecked(on)
+            self.boxes[key] = box
+        self.go = button("Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go)
+        self.done = note()
+        self.done.setObjectName("export_done")
+        self.show_it = button("Show on image", "Load the exported mask back onto the image", "show_export", exports.show)
+        layout = QVBoxLayout(self)
+        for part in (row(self.folder, browse), *self.boxes.values(), self.go, self.done, self.show_it):
+            layout.addWidget(part)
+        layout.addWidget(faint("volumes.csv and manifest.json are always written."))
+        layout.addStretch()
+        exports.desk.state.events.connect(self.refresh)
+        exports.changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is."""
+        state = self.exports.desk.state
+        self.go.setEnabled(controls(state).can_export and not self.exports.busy)
+        self.done.setText(f"Written to {state.exported}" if state.exported else "")
+        self.show_it.setEnabled(bool(state.exported))
+        if not self.folder.hasFocus() and self.folder.text() != str(self.exports.folder):
+            self.folder.setText(str(self.exports.folder))
+
+    def _go(self) -> None:
+        self.exports.write({key for key, box in self.boxes.items() if box.isChecked()})
+
+    def _browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", str(self.exports.folder))
+        if folder:
+            self.exports.folder = Path(folder)
+            self.refresh()

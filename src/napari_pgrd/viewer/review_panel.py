@@ -1,0 +1,84 @@
+"""The Review tab: how much, how sure, and where the samples part."""
+
+from __future__ import annotations
+
+from html import escape
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_pgrd.session.state import controls
+from napari_pgrd.session.volumes import label_volumes, reliability_sentence, unanimous_sentence
+from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.views import HEATS, Views
+from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
+
+LEGEND = "Lines: strong is the border of half of the samples,\nfaint are the borders of 25 and 75 %."
+
+
+class ReviewPanel(QWidget):
+    """Volumes with their spread, what to show, and a walk through the samples."""
+
+    def __init__(self, desk: Desk, views: Views) -> None:
+        super().__init__()
+        self.desk, self.views = desk, views
+        self.empty = faint("Draw samples first; their volumes and disagreements appear here.")
+        self.volumes = note()
+        self.volumes.setObjectName("volumes")
+        self.unanimous = faint()
+        planes = row(
+            *(
+                button(text, f"Show the {plane} plane", f"plane_{plane}", lambda p=plane: views.plane(p))
+                for text, plane in (("Sagittal", "sagittal"), ("Coronal", "coronal"), ("Axial", "axial"))
+            )
+        )
+        self.lines = button("Agreement", "Borders of 25, 50 and 75 % of the samples", "show_lines", views.lines)
+        self.outlines = button("All samples", "A thin outline of every sample", "show_outlines", views.outlines)
+        self.heat = combo("heat", "Colour where the samples disagree  (key U)", views.heat)
+        fill(self.heat, HEATS, "off")
+        self.previous = button("\u25c0 G", "Previous sample  (key G)", "previous_sample", lambda: views.step(-1))
+        self.next = button("H \u25b6", "Next sample  (key H)", "next_sample", lambda: views.step(1))
+        self.which = note("")
+        self.legend = faint(LEGEND)
+        layout = QVBoxLayout(self)
+        parts = (
+            self.empty,
+            self.volumes,
+            self.unanimous,
+            planes,
+            row(self.lines, self.outlines),
+            self.legend,
+            row(note("Heat"), self.heat),
+            row(self.previous, self.which, self.next),
+        )
+        for part in parts:
+            layout.addWidget(part)
+        layout.addStretch()
+        desk.predicted.connect(self.refresh)
+        desk.state.events.connect(self.refresh)
+        views.changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is."""
+        desk = self.desk
+        there = controls(desk.state).can_review and desk.prediction is not None
+        self.empty.setVisible(not there)
+        for widget in (self.volumes, self.unanimous, self.lines, self.outlines, self.heat, self.previous, self.next):
+            widget.setEnabled(there)
+        self.which.setText(self.views.sample_text())
+        fill(self.heat, HEATS, self.views.heat_shown)
+        if not there or desk.prediction is None or desk.volume is None or desk.spec is None:
+            self.volumes.setText("")
+            self.unanimous.setText("")
+            return
+        lines = []
+        for v in label_volumes(desk.prediction, desk.volume, desk.spec):
+            digits = 2 if v.unit == "mL" else 0
+            spread = f"{v.low:.{digits}f}\u2013{v.high:.{digits}f}"
+            lines.append(
+                f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> {escape(v.name.capitalize())} '
+                f"<b>{v.consensus:.{digits}f} {v.unit}</b> samples {spread}<br>"
+                f'<span style="color:#969696">{escape(reliability_sentence(desk.spec, v.name))}</span></p>'
+            )
+        self.volumes.setText("".join(lines))
+        self.unanimous.setText(unanimous_sentence(desk.spec))

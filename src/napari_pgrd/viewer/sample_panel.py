@@ -1,0 +1,153 @@
+"""The Sample tab: image, model, device, steps, samples, go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QProgressBar, QSpinBox, QToolButton, QVBoxLayout, QWidget
+
+from napari_pgrd.engine.errors import PgrdError
+from napari_pgrd.engine.request import MAX_SAMPLES
+from napari_pgrd.engine.spec import PAPER_SAMPLING, read_spec
+from napari_pgrd.session.estimate import memory_sentence
+from napari_pgrd.session.state import Phase, controls
+from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.widgets import Number, button, combo, faint, fill, note, row
+
+DEVICES = (("auto", "auto"), ("cpu", "CPU"), ("cuda", "GPU (CUDA)"), ("mps", "GPU (Apple)"))
+SOLVERS = (("", "model's own"), ("ddim", "DDIM"), ("ddpm", "DDPM"), ("dpmpp2m", "DPM-Solver++ (2M)"))
+
+
+class SamplePanel(QWidget):
+    """Widgets that show the state and change it; nothing else."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        state = desk.state
+        self.example = button(
+            "Open example case", "A T1 MRI of a hippocampus that comes with the plugin", "example", desk.open_example
+        )
+        self.drop_hint = faint("or drop a NIfTI file on the image area")
+        self.source = combo("source", "The image to segment", desk.choose_source)
+        self.bundle = combo("bundle", "The trained model", self._choose_bundle)
+        load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
+        self.scope = faint()
+        self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
+        fill(self.device, DEVICES, state.device)
+        self.steps = Number(
+            "steps",
+            "Network calls a sample; more than 50 are rarely useful",
+            1,
+            50,
+            1000,
+            lambda v: setattr(state, "steps", v),
+        )
+        self.samples = Number(
+            "samples", "How many plausible segmentations", 1, 64, MAX_SAMPLES, lambda v: setattr(state, "samples", v)
+        )
+        presets = row(
+            button("Preview 1", "One step: the mean, at once", "preset_preview", lambda: self._preset(1, "")),
+            button("Standard 8", "The interactive default", "preset_standard", self._standard),
+            button("Paper 300", "DDIM, 300 steps, as published; slow", "preset_paper", self._paper),
+        )
+        self.advanced = QToolButton()
+        self.advanced.setObjectName("advanced")
+        self.advanced.setText("\u25b8 Advanced")
+        self.advanced.setCheckable(True)
+        self.seed = QSpinBox()
+        self.seed.setObjectName("seed")
+        self.seed.setRange(0, 2**31 - 1)
+        self.seed.setToolTip("The same seed gives the same samples")
+        self.seed.valueChanged.connect(lambda v: setattr(state, "seed", v))
+        self.solver = combo("solver", "How a step is taken", lambda v: setattr(state, "solver", v))
+        fill(self.solver, SOLVERS, state.solver)
+        more = QWidget()
+        more_form = QFormLayout(more)
+        more_form.setContentsMargins(0, 0, 0, 0)
+        more_form.addRow("Seed", self.seed)
+        more_form.addRow("Solver", self.solver)
+        more.setVisible(False)
+        self.advanced.toggled.connect(more.setVisible)
+        self.advanced.toggled.connect(
+            lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced")
+        )
+        self.memory = faint()
+        self.go = button("Sample", "Draw plausible segmentations of this image", "sample", desk.sample)
+        self.stop = button("Cancel", "Stop; what was drawn stays", "cancel", desk.cancel)
+        self.bar = QProgressBar()
+        self.bar.setObjectName("progress")
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(10)
+        self.progress = note()
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Image", self.source)
+        form.addRow("Model", self.bundle)
+        form.addRow("", load)
+        form.addRow("Device", self.device)
+        form.addRow("Steps", self.steps)
+        form.addRow("", presets)
+        form.addRow("Samples", self.samples)
+        layout = QVBoxLayout(self)
+        for part in (self.example, self.drop_hint):
+            layout.addWidget(part)
+        layout.addLayout(form)
+        for part in (self.scope, self.advanced, more, self.memory, row(self.go, self.stop), self.bar, self.progress):
+            layout.addWidget(part)
+        layout.addStretch()
+        desk.sources_changed.connect(self.refresh)
+        desk.bundles_changed.connect(self.refresh)
+        state.events.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is."""
+        s, c = self.desk.state, controls(self.desk.state)
+        empty = s.phase is Phase.EMPTY
+        for widget in (self.example, self.drop_hint):
+            widget.setVisible(empty)
+        fill(self.source, [(n, n) for n in self.desk.sources()], s.source)
+        fill(self.bundle, [(b, Path(b).name) for b in self.desk.bundles], s.bundle)
+        self.scope.setText(self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder.")
+        for choice in (self.source, self.bundle, self.device, self.steps, self.samples, self.seed, self.solver):
+            choice.setEnabled(c.can_choose)
+        self.steps.show_value(s.steps)
+        self.samples.show_value(s.samples)
+        self.memory.setText(memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples))
+        self.go.setText(c.sample_text)
+        self.go.setEnabled(c.can_sample)
+        self.go.setVisible(not empty)
+        self.stop.setVisible(c.can_cancel)
+        self.bar.setVisible(c.can_cancel)
+        self.bar.setValue(round(1000 * s.progress))
+        self.progress.setText(s.progress_text)
+        self.progress.setVisible(bool(s.progress_text))
+
+    def _preset(self, steps: int, solver: str) -> None:
+        self.desk.state.steps = steps
+        self.desk.state.solver = solver
+        fill(self.solver, SOLVERS, solver)
+
+    def _standard(self) -> None:
+        self._preset(self.desk.spec.sampling.steps if self.desk.spec else 8, "")
+
+    def _paper(self) -> None:
+        self._preset(int(PAPER_SAMPLING["steps"]), str(PAPER_SAMPLING["solver"]))
+
+    def _choose_bundle(self, where: str) -> None:
+        try:
+            self.desk.choose_bundle(where)
+        except PgrdError as error:
+            self.desk.state.sentence = str(error)
+
+    def _load(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a model bundle")
+        if folder:
+            try:
+                read_spec(folder)
+            except PgrdError as error:
+                self.desk.state.sentence = str(error)
+                return
+            self._choose_bundle(folder)

@@ -1,0 +1,84 @@
+"""What the reader chose to see: lines or outlines, heat, one sample, a plane."""
+
+from __future__ import annotations
+
+from psygnal import Signal
+
+from napari_pgrd.viewer.desk import Desk
+
+HEATS = (("off", "off"), ("entropy", "entropy"), ("variance", "variance"))
+
+
+class Views:
+    """Switches layer visibility and nothing else; the data stay as they are."""
+
+    changed = Signal()
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.heat_shown = "off"
+        self.sample = 0  # 0: none, else 1-based
+        desk.predicted.connect(self._predicted)
+
+    def plane(self, name: str) -> None:
+        """Turn to a plane."""
+        self.desk.layers.set_plane(name)
+
+    def lines(self) -> None:
+        """Agreement lines."""
+        self._lines(False)
+
+    def outlines(self) -> None:
+        """Outlines of every sample."""
+        self._lines(True)
+
+    def _lines(self, every: bool) -> None:
+        self._show_sample(0)
+        layer = self.desk.layers.first("agreement")
+        if layer is not None:
+            layer.visible = True
+        self.desk.layers.show_all_samples(every)
+        self.changed.emit()
+
+    def heat(self, kind: str) -> None:
+        """One heat map at a time, or none."""
+        self.heat_shown = kind
+        for role in ("entropy", "variance"):
+            layer = self.desk.layers.first(role)
+            if layer is not None:
+                layer.visible = role == kind
+        self.changed.emit()
+
+    def next_heat(self) -> None:
+        """Off, entropy, variance, and round again."""
+        names = [value for value, _ in HEATS]
+        self.heat(names[(names.index(self.heat_shown) + 1) % len(names)])
+
+    def step(self, by: int) -> None:
+        """Show the next or previous sample over the image; after the last, none."""
+        count = len(self.desk.layers.of("sample"))
+        if count:
+            self._show_sample((self.sample + by) % (count + 1))
+            self.changed.emit()
+
+    def sample_text(self) -> str:
+        """What the sample browser says."""
+        count = len(self.desk.layers.of("sample"))
+        if not count:
+            return ""
+        return f"sample {self.sample} of {count}" if self.sample else f"{count} samples"
+
+    def _show_sample(self, number: int) -> None:
+        self.sample = number
+        for role in ("prior", "consensus"):
+            layer = self.desk.layers.first(role)
+            if layer is not None and number:
+                layer.visible = False
+        for i, layer in enumerate(self.desk.layers.of("sample"), 1):
+            if layer.visible != (i == number):
+                layer.visible = i == number
+
+    def _predicted(self) -> None:
+        if self.desk.prediction is None:
+            self.sample, self.heat_shown = 0, "off"
+            self.changed.emit()

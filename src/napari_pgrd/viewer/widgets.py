@@ -1,0 +1,103 @@
+"""Small pieces that several panels use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QSpinBox, QWidget
+
+
+def note(text: str = "") -> QLabel:
+    """A wrapped line of plain text that may be selected and copied."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
+
+
+def faint(text: str = "") -> QLabel:
+    """A note that stands back."""
+    label = note(text)
+    label.setStyleSheet("color: rgba(150, 150, 150, 255);")
+    return label
+
+
+def button(text: str, tip: str, name: str, clicked: Callable[[], object]) -> QPushButton:
+    """A push button; ``name`` is its object name, by which tests and style sheets find it."""
+    out = QPushButton(text)
+    out.setToolTip(tip)
+    out.setObjectName(name)
+    out.clicked.connect(lambda: clicked())
+    return out
+
+
+def row(*widgets: QWidget) -> QWidget:
+    """Widgets side by side."""
+    out = QWidget()
+    layout = QHBoxLayout(out)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return out
+
+
+def combo(name: str, tip: str, chosen: Callable[[str], object]) -> QComboBox:
+    """A combo box that narrows with the dock; each item carries its value as data."""
+    out = QComboBox()
+    out.setObjectName(name)
+    out.setToolTip(tip)
+    out.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    out.setMinimumContentsLength(8)
+    out.activated.connect(lambda index: chosen(str(out.itemData(index))))
+    return out
+
+
+def fill(box: QComboBox, items: Sequence[tuple[str, str]], current: str) -> None:
+    """Set the ``(value, text)`` items of a combo box without a signal."""
+    box.blockSignals(True)
+    box.clear()
+    for value, text in items:
+        box.addItem(text, value)
+    box.setCurrentIndex(max(0, next((i for i, (value, _) in enumerate(items) if value == current), 0)))
+    box.blockSignals(False)
+
+
+class Number(QWidget):
+    """A slider with its number beside it; the number reaches further than the slider."""
+
+    def __init__(
+        self, name: str, tip: str, low: int, slider_high: int, high: int, changed: Callable[[int], object]
+    ) -> None:
+        super().__init__()
+        self.slider, self.spin = QSlider(Qt.Orientation.Horizontal), QSpinBox()
+        self.slider.setObjectName(f"{name}_slider")
+        self.spin.setObjectName(name)
+        self.slider.setRange(low, slider_high)
+        self.spin.setRange(low, high)
+        self.spin.setKeyboardTracking(False)
+        self.spin.setMinimumWidth(72)
+        for widget in (self.slider, self.spin):
+            widget.setToolTip(tip)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.spin)
+        self.slider.valueChanged.connect(self.spin.setValue)
+        self.spin.valueChanged.connect(self._follow)
+        self.spin.valueChanged.connect(lambda value: changed(value))
+
+    def _follow(self, value: int) -> None:
+        self.slider.blockSignals(True)
+        self.slider.setValue(min(value, self.slider.maximum()))
+        self.slider.blockSignals(False)
+
+    def show_value(self, value: int) -> None:
+        """Show a value without telling anybody."""
+        if self.spin.value() != value:
+            self.spin.blockSignals(True)
+            self.spin.setValue(value)
+            self.spin.blockSignals(False)
+            self._follow(value)
