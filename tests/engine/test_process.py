@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_dpmpp2m_steps_are_diffusers() -> None:
 
     ours = theirs = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     previous: tuple[int, torch.Tensor] | None = None
-    for t, u in zip(times[:-1], times[1:], strict=True):
+    for t, u in pairwise(times):
         theirs = scheduler.step(network(theirs, t), t - 1, theirs).prev_sample
         r0, _ = process.recover(ours, network(ours, t), float(RHOBAR[t]))
         lam_s = lam[previous[0]] if previous else -np.inf
