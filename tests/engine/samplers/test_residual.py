@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import cos, sqrt
 from typing import Any
 
@@ -121,7 +122,7 @@ def _error(flow: tuple[Tensor, Tensor], solver: Any, steps: int) -> float:
 def test_ddim_converges_to_the_probability_flow(flow: tuple[Tensor, Tensor]) -> None:
     errors = [_error(flow, "ddim", steps) for steps in (25, 50, 100, 500)]
     assert errors[-1] < 0.01
-    for coarse, fine in zip(errors[:2], errors[1:3], strict=True):
+    for coarse, fine in pairwise(errors[:3]):
         assert 1.5 < coarse / fine < 3, "first order halves its error with twice the steps"
 
 
