@@ -39,7 +39,9 @@ def write_case(folder: Path, name: str, seed: int, axes: str = "RAS") -> None:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         image = nib.Nifti1Image(data, np.eye(4))
         image.header.set_xyzt_units("mm")
-        change = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), nib.orientations.axcodes2ornt(tuple(axes)))
+        change = nib.orientations.ornt_transform(
+            nib.io_orientation(np.eye(4)), nib.orientations.axcodes2ornt(tuple(axes))
+        )
         nib.save(image.as_reoriented(change), folder / kind / f"{name}.nii.gz")
 
 
@@ -73,10 +75,12 @@ def test_structure_and_prior_figures(bundle: Bundle, tmp_path: Path) -> None:
             x = np.clip(volume.data, low, high)
             padded = np.pad((x - x.mean()) / x.std(), ((0, 0), (0, 0), (0, 0), (1, 1)), mode="edge")
             with torch.no_grad():
-                logits = prior(torch.from_numpy(padded)[None])[..., 1:-1]
+                logits = prior(torch.from_numpy(padded.astype(np.float32))[None])[..., 1:-1]
             target = torch.from_numpy(truth).long()[None]
             expected.append(torch.nn.functional.cross_entropy(logits / temperature, target).item())
-        assert report["methods"][method]["nll"] == pytest.approx(np.mean(expected), rel=0.02)  # bfloat16 on some machines
+        assert report["methods"][method]["nll"] == pytest.approx(
+            np.mean(expected), rel=0.02
+        )  # bfloat16 on some machines
 
 
 def test_any_orientation_gives_the_same_figures(bundle: Bundle, tmp_path: Path) -> None:

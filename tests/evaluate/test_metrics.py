@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,9 @@ def monai_dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_dice_is_monais(case: tuple[np.ndarray, ...]) -> None:
     p, masks, truth = case
     assert metrics.dice(p.argmax(0), truth, 3) == pytest.approx(monai_dice(p.argmax(0), truth), rel=1e-5)
-    assert metrics.sample_dice(masks, truth, 3) == pytest.approx(np.mean([monai_dice(m, truth) for m in masks]), rel=1e-5)
+    assert metrics.sample_dice(masks, truth, 3) == pytest.approx(
+        np.mean([monai_dice(m, truth) for m in masks]), rel=1e-5
+    )
 
 
 def test_two_empty_masks_agree_and_one_does_not() -> None:
@@ -75,7 +79,7 @@ def test_a_sure_error_costs_what_the_floor_says() -> None:
 
 def ece_by_hand(confidence: np.ndarray, right: np.ndarray) -> float:
     total, edges = 0.0, np.linspace(0, 1, 16)
-    for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+    for lo, hi in pairwise(edges):
         inside = (confidence > lo) & (confidence <= hi)
         if inside.any():
             total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())

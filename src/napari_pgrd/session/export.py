@@ -1,0 +1,228 @@
+"""Results as files: masks, samples, maps, volumes and a manifest, all of them or none."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_pgrd.engine.errors import ExportError, InputError, require
+from napari_pgrd.engine.volume import Box, Volume, embed
+from napari_pgrd.io.nifti import write_atomically, write_nifti
+from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
+
+if TYPE_CHECKING:
+    from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.request import Request
+
+PARTS = {"mask": ("segmentation", "corrected"), "maps": ("probability", "variance", "entropy"), "samples": ("samples",)}
+VOLUMES, MANIFEST = "volumes.csv", "manifest.json"
+
+
+def export(
+    folder: str | os.PathLike[str],
+    prediction: Prediction,
+    volume: Volume,
+    bundle: Bundle,
+    request: Request,
+    *,
+    what: Collection[str] = tuple(PARTS),
+    correction: NDArray[np.integer] | None = None,
+    source: Sequence[str | os.PathLike[str]] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write results in the exact geometry of the volume, and a manifest that says how they came to be.
+
+    Every file is first written beside its destination; only when all stand are they moved into place, so a full disk leaves an
+    earlier export whole.
+
+    Parameters
+    ----------
+    what : collection of str
+        Which of ``PARTS``; volumes and manifest come always, ``corrected.nii.gz`` only if there is a correction.
+    correction : numpy.ndarray, optional
+        ``(x, y, z)`` label values, on the volume's grid or on the request's box of it.
+    source : sequence of paths
+        The image's own files, never overwritten.
+    extra : mapping, optional
+        Further entries for the manifest, such as an edit log. They must not name the patient.
+
+    Returns
+    -------
+    list of Path
+        The files written, the manifest last.
+
+    Raises
+    ------
+    ExportError
+        If the folder cannot be written, space runs out or a file of ``source`` would be overwritten.
+    """
+    unknown = sorted(set(what) - set(PARTS))
+    require(
+        not unknown,
+        InputError,
+        f"There is nothing called {', '.join(unknown)} to export; choose among {', '.join(PARTS)}.",
+    )
+    _check_correction(correction, prediction, volume, bundle)
+    missing = {"corrected"} if correction is None else set()
+    missing |= set() if prediction.masks else {"samples"}
+    maps = [key for part in PARTS if part in what for key in PARTS[part] if key not in missing]
+    folder = Path(folder)
+    names = [*(f"{key}.nii.gz" for key in maps), VOLUMES]
+    _refuse_to_overwrite(source, [folder / name for name in names])
+    staging = _stage(folder)
+    try:
+        for key in maps:
+            data = array(key, prediction, volume, bundle, request.box, correction)
+            write_nifti(staging / f"{key}.nii.gz", data, volume)
+        rows = volume_rows(prediction, volume, bundle, correction)
+        write_atomically(staging / VOLUMES, lambda path: _write_csv(path, volume.spacing_known, rows))
+        manifest = {
+            **(extra or {}),
+            **describe(prediction, volume, bundle, request),
+            "files": {name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in names},
+        }
+        text = json.dumps(manifest, indent=1) + "\n"
+        write_atomically(staging / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        return [_move(staging / name, folder / name) for name in [*names, MANIFEST]]
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Request) -> dict[str, Any]:
+    """What made a result: everything needed to make it again, and nothing about the patient."""
+    from napari_pgrd.engine.device import precision, resolve  # torch, which the window loads late
+
+    r, device = request.resolved(bundle.spec), resolve(request.device)
+    return {
+        "note": RESEARCH_USE,
+        "date": now(),
+        "bundle": {"name": bundle.spec.name, "sha256": bundle.digest},
+        "request": {
+            "samples": prediction.samples,
+            "steps": r.steps,
+            "seed": r.seed,
+            "solver": r.solver,
+            "eta": r.eta,
+            "box": r.box,
+        },
+        "device": device.type,
+        "precision": str(precision(device)).removeprefix("torch."),
+        "labels": {label.value: label.name for label in bundle.spec.labels},
+        "shape": list(volume.shape),
+        "affine": volume.affine.tolist(),
+        "spacing_known": volume.spacing_known,
+        "versions": versions(),
+    }
+
+
+def volume_rows(
+    prediction: Prediction, volume: Volume, bundle: Bundle, correction: NDArray[np.integer] | None = None
+) -> Iterator[tuple[str, str, float]]:
+    """``(label, sample, size)`` of every label but the background; samples count from 1, sizes are mL or voxels."""
+    size = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000 if volume.spacing_known else 1.0
+    values = bundle.spec.values
+    masks = [
+        ("consensus", values[prediction.consensus]),
+        ("prior", values[prediction.prior.argmax(0)]),
+        *((str(i), values[mask]) for i, mask in enumerate(prediction.masks, 1)),
+    ]
+    if correction is not None:
+        masks.insert(0, ("correction", correction.astype(np.uint8)))
+    for label in bundle.spec.labels[1:]:
+        for name, mask in masks:
+            yield label.name, name, float(np.count_nonzero(mask == label.value)) * size
+
+
+def array(
+    key: str,
+    prediction: Prediction,
+    volume: Volume,
+    bundle: Bundle,
+    box: Box | None,
+    correction: NDArray[np.integer] | None = None,
+) -> NDArray[Any]:
+    """What goes into the file of that name: ``(x, y, z)`` or ``(x, y, z, n)`` on the whole grid of the volume."""
+    if key == "corrected":
+        assert correction is not None
+        data: NDArray[Any] = correction.astype(np.uint8)
+    elif key == "segmentation":
+        data = bundle.spec.values[prediction.consensus]
+    elif key == "samples":
+        data = bundle.spec.values[np.stack(prediction.masks)]
+    else:
+        data = getattr(prediction, key).astype(np.float32)
+    partial = data.shape[-3:] != volume.shape
+    data = embed(data, box if partial else None, volume.shape)
+    if key == "probability" and partial:
+        data[0] = embed(prediction.probability[0], box, volume.shape, fill=1)  # outside the box all is background
+    return np.moveaxis(data, 0, -1) if data.ndim == 4 else data
+
+
+def _check_correction(
+    correction: NDArray[np.integer] | None, prediction: Prediction, volume: Volume, bundle: Bundle
+) -> None:
+    if correction is None:
+        return
+    grids = (volume.shape, prediction.consensus.shape)
+    require(
+        correction.shape in grids,
+        InputError,
+        f"The correction has shape {correction.shape}, but the image has {volume.shape}. Start it again on this image.",
+    )
+    known = [label.value for label in bundle.spec.labels]
+    unknown = sorted(set(np.unique(correction).tolist()) - set(known))
+    require(
+        not unknown,
+        InputError,
+        f"The correction holds the label values {unknown}, but {bundle.spec.name} knows only {known}. Repaint those voxels.",
+    )
+
+
+def _write_csv(path: Path, spacing_known: bool, rows: Iterator[tuple[str, str, float]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(("label", "sample", "mL" if spacing_known else "voxels"))
+        table.writerows((label, name, f"{size:.6g}") for label, name, size in rows)
+
+
+def _refuse_to_overwrite(source: Sequence[str | os.PathLike[str]], targets: Sequence[Path]) -> None:
+    for path in map(Path, source):
+        for target in targets:
+            same = target.resolve() == path.resolve() or (target.exists() and path.exists() and target.samefile(path))
+            require(
+                not same,
+                ExportError,
+                f"{target.name} in that folder is the image itself. Choose another output folder.",
+            )
+
+
+def _stage(folder: Path) -> Path:
+    """A hidden folder on the same file system, so that moving out of it is a rename."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".pgrd-", dir=folder))
+    except OSError as error:
+        raise ExportError(
+            f"The output folder {folder.name} cannot be written ({error.strerror}). Choose another output folder."
+        ) from error
+
+
+def _move(staged: Path, target: Path) -> Path:
+    try:
+        os.replace(staged, target)
+    except OSError as error:
+        raise ExportError(
+            f"{target.name} could not be replaced ({error.strerror}). Close programs that use it or choose another folder."
+        ) from error
+    return target
