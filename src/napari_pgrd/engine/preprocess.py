@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import PrepareSpec
-from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume, check_box
+from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume
 
 SAME_SPACING = 0.02  # relative difference below which resampling would only blur
 
@@ -69,14 +70,12 @@ def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[
     restore : Restore
         Takes network output back to the box (or the whole source) in the source's own axis order.
     """
+    part = volume.crop(box) if box else volume
     require(
-        bool(np.isfinite(volume.data).all()),
+        bool(np.isfinite(part.data).all()),
         InputError,
         "The image holds voxels that are NaN or infinite. Replace them by a finite value, then try again.",
     )
-    if box is not None:
-        check_box(box, volume.shape)
-    part = volume.crop(box) if box else volume
     reorder = Reorder.between(part.affine, spec.orientation)
     data = np.ascontiguousarray(reorder.apply(part.data))
     original = data.shape[1:]
