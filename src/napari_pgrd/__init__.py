@@ -22,13 +22,13 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from napari_pgrd.engine.aggregate import Prediction
-    from napari_pgrd.engine.bundle import Bundle
-    from napari_pgrd.engine.errors import PgrdError
-    from napari_pgrd.engine.predict import predict
-    from napari_pgrd.engine.request import Request
-    from napari_pgrd.engine.volume import Volume
-    from napari_pgrd.io.nifti import read_volume
+    from napari_pgrd.engine.aggregate import Prediction as Prediction
+    from napari_pgrd.engine.bundle import Bundle as Bundle
+    from napari_pgrd.engine.errors import PgrdError as PgrdError
+    from napari_pgrd.engine.predict import predict as predict
+    from napari_pgrd.engine.request import Request as Request
+    from napari_pgrd.engine.volume import Volume as Volume
+    from napari_pgrd.io.nifti import read_volume as read_volume
 
 
 def __getattr__(name: str) -> Any:

@@ -83,7 +83,9 @@ class Prediction:
 class Aggregate:
     """Running sums over samples, on the grid of the source (or of its box)."""
 
-    def __init__(self, prior: Floats, tau: float, key: tuple[object, ...] = (), so_far: Prediction | None = None) -> None:
+    def __init__(
+        self, prior: Floats, tau: float, key: tuple[object, ...] = (), so_far: Prediction | None = None
+    ) -> None:
         self.prior, self.tau, self.key = prior, tau, key
         if so_far is not None:
             self.total, self.votes = so_far.total.copy(), so_far.votes.copy()

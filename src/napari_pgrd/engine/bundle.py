@@ -48,8 +48,8 @@ class Bundle:
             require(
                 actual == expected,
                 BundleError,
-                f"Bundle {spec.name}: {name} has another checksum than bundle.json states, so it was altered or damaged. "
-                "Copy the bundle again.",
+                f"Bundle {spec.name}: {name} has another checksum than bundle.json states, so it was "
+                "altered or damaged. Copy the bundle again.",
             )
         return cls(folder, spec, hashlib.sha256(raw).hexdigest())
 
@@ -76,5 +76,3 @@ def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     temporary.write_text(json.dumps(spec.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, folder / "bundle.json")
     return Bundle.load(folder)
-
-

@@ -25,7 +25,7 @@ def stride_of(config: PriorConfig | DenoiserConfig) -> int:
 
 
 def build_prior(config: PriorConfig) -> nn.Module:
-    """Prior ``X (B, C, *spatial) -> logits (B, K, *spatial)``; in training with deep supervision ``(B, heads, K, ...)``."""
+    """Prior ``X (B, C, *spatial) -> logits (B, K, *spatial)``, or ``(B, heads, K, ...)`` under deep supervision."""
     levels = len(config.filters)
     strides = [1] + [2] * (levels - 1)
     net = DynUNet(
@@ -156,7 +156,7 @@ class Denoiser(nn.Module):
         h = net.middle_block(hidden_states=h, temb=emb)
         logits = []
         for level, up in enumerate(net.up_blocks):
-            n = len(up.resnets)
+            n = len(up.resnets)  # type: ignore[arg-type]
             skips, mine = skips[:-n], skips[-n:]
             h = up(hidden_states=h, res_hidden_states_list=mine, temb=emb)
             if str(level) in self.heads:

@@ -23,12 +23,13 @@ from napari_pgrd.engine.scope import check_scope
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
+
 @dataclass(frozen=True, eq=False)
 class Update:
     """One heartbeat of a run.
 
-    ``kind`` is "prior" (``prediction`` holds pi and no sample yet), "step" (progress alone), "sample" (``index`` and ``mask``
-    of one new sample, ``prediction`` with it), "note" (a sentence for the reader) or "done".
+    ``kind`` is "prior" (``prediction`` holds pi and no sample yet), "step" (progress alone), "sample" (``index`` and
+    ``mask`` of one new sample, ``prediction`` with it), "note" (a sentence for the reader) or "done".
     """
 
     kind: Literal["prior", "step", "sample", "note", "done"]
@@ -62,7 +63,7 @@ class Runner:
 
     @torch.no_grad()
     def denoise(self, s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:
-        """v for a batch at one time."""
+        """The velocity for a batch at one time."""
         times = torch.full((len(s),), t, device=self.device)
         with autocast(self.device):
             v: Tensor = self.denoiser(s, image, pi, times, torch.full((len(s),), rb, device=self.device))
@@ -168,7 +169,8 @@ class _Run:
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
             y: Tensor | None = None
-            for step, y in enumerate(sampler.draw(Case(image, pi), [sample_rng(r.seed, i) for i in indices]), 1):
+            states = sampler.draw(Case(image, pi), [sample_rng(r.seed, i) for i in indices])
+            for step, y in enumerate(states, 1):  # noqa: B007
                 self.calls += len(indices)
                 yield self._progress(len(indices) * step / r.steps)
             assert y is not None

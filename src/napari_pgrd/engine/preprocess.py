@@ -47,8 +47,8 @@ class Restore:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(..., *prepared)`` floats to ``(..., *box or source)``: unpad, resample (linear), reorder."""
-        cut = tuple(slice(lo, lo + n) for (lo, _), n in zip(self.padding, self.resampled, strict=True))
-        x = x[(..., *cut)]
+        i, j, k = (slice(lo, lo + n) for (lo, _), n in zip(self.padding, self.resampled, strict=True))
+        x = x[..., i, j, k]
         if self.resampled != self.original:
             flat = x.reshape(1, -1, *self.resampled).float()
             x = F.interpolate(flat, self.original, mode="trilinear", align_corners=False).reshape(

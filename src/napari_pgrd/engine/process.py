@@ -80,7 +80,11 @@ def dpmpp2m_step(r_t: Tensor, r0: Tensor, previous: Tensor | None, lam: tuple[fl
     steps and the last) the step is of first order, which is DDIM's.
     """
     lam_s, lam_t, lam_u = (torch.tensor(x, dtype=torch.float64) for x in lam)
-    alpha_u, sigma_t, sigma_u = lam_u.mul(2).sigmoid().sqrt(), lam_t.mul(-2).sigmoid().sqrt(), lam_u.mul(-2).sigmoid().sqrt()
+    alpha_u, sigma_t, sigma_u = (
+        lam_u.mul(2).sigmoid().sqrt(),
+        lam_t.mul(-2).sigmoid().sqrt(),
+        lam_u.mul(-2).sigmoid().sqrt(),
+    )
     h = lam_u - lam_t  # alpha_u * expm1(-h) stays finite at both infinities
     D = r0
     if previous is not None and torch.isfinite(lam_s) and torch.isfinite(lam_u):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
 CT_AIR = -200.0  # no MR image reaches below; every CT with air in it does
@@ -31,14 +31,17 @@ def _check_channels(part: Volume, spec: BundleSpec) -> None:
     have, want = part.data.shape[0], len(spec.channels)
     if have != want:
         raise ScopeError(
-            f"{spec.name} needs {want} channel{'s' * (want != 1)} ({', '.join(spec.channels)}), but the image has {have}. "
+            f"{spec.name} needs {want} channel{'s' * (want != 1)} ({', '.join(spec.channels)}), but the "
+            f"image has {have}. "
             "Choose another image or bundle."
         )
 
 
 def _check_values(part: Volume, spec: BundleSpec) -> None:
     if not np.isfinite(part.data).all():
-        raise ScopeError("The image holds voxels that are NaN or infinite. Replace them by a finite value, then try again.")
+        raise ScopeError(
+            "The image holds voxels that are NaN or infinite. Replace them by a finite value, then try again."
+        )
     if float(np.ptp(part.data)) == 0:
         raise ScopeError("The image is constant, so there is nothing to segment. Choose another image or another box.")
     low = float(part.data.min())

@@ -102,8 +102,8 @@ class Label(BaseModel):
 class Scope(BaseModel):
     """What the bundle was trained for, and so what it may be asked.
 
-    ``field_of_view_mm`` holds the smallest and largest size along the prepared axes; ``box_mm`` is the size of the box to
-    offer on anything larger.
+    ``field_of_view_mm`` holds the smallest and largest size along the prepared axes; ``box_mm`` is the size of the box
+    to offer on anything larger.
     """
 
     model_config = Frozen
@@ -141,8 +141,8 @@ class SamplingDefaults(BaseModel):
 class Reliability(BaseModel):
     """How far the samples may be believed, measured on the validation block.
 
-    ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 % range;
-    ``unanimous_error_share`` is the part of the consensus' errors where every sample agreed.
+    ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 %
+    range; ``unanimous_error_share`` is the part of the consensus' errors where every sample agreed.
     """
 
     model_config = Frozen
@@ -222,7 +222,8 @@ def find(where: str | os.PathLike[str]) -> Path:
     path = Path(text)
     if path.suffix.lower() in PICKLES or (path.is_file() and path.suffix):
         raise BundleError(
-            f"{path.name} is a single weight file; a bundle is a folder with bundle.json and safetensors. Pickled weights "
+            f"{path.name} is a single weight file; a bundle is a folder with bundle.json and "
+            "safetensors. Pickled weights "
             "can run code when opened and are never loaded; convert them, then run 'pgrd bundle pack'."
         )
     known = ", ".join(embedded()) or "none"
@@ -240,8 +241,8 @@ def refuse_pickles(folder: Path) -> None:
     require(
         not bad,
         BundleError,
-        f"Bundle {folder.name} holds {', '.join(bad)}: pickled weights can run code when opened, so this bundle is refused. "
-        "Convert the weights to safetensors with 'pgrd bundle pack'.",
+        f"Bundle {folder.name} holds {', '.join(bad)}: pickled weights can run code when opened, so this "
+        "bundle is refused. Convert the weights to safetensors with 'pgrd bundle pack'.",
     )
 
 
@@ -264,7 +265,9 @@ def parse_spec(raw: bytes, name: str) -> BundleSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "bundle.json"
-        raise BundleError(f"Bundle {name}: {where}: {first['msg']}. Correct bundle.json or pack the bundle again.") from error
+        raise BundleError(
+            f"Bundle {name}: {where}: {first['msg']}. Correct bundle.json or pack the bundle again."
+        ) from error
 
 
 def read_raw(path: Path) -> bytes:

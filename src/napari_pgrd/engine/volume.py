@@ -117,7 +117,8 @@ def embed(data: NDArray[Any], box: Box | None, shape: tuple[int, int, int], fill
     if box is None:
         return data
     out = np.full((*data.shape[:-3], *shape), fill, dtype=data.dtype)
-    out[(..., *(slice(lo, hi) for lo, hi in box))] = data
+    x, y, z = (slice(lo, hi) for lo, hi in box)
+    out[..., x, y, z] = data
     return out
 
 

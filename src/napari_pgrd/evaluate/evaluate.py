@@ -32,14 +32,16 @@ Row = dict[str, Any]
 Say = Callable[[float, str], None]  # fraction done, what is being done
 
 
-def evaluate(bundle: Bundle, cases: Sequence[CaseFiles], request: Request, say: Say = lambda fraction, text: None) -> Row:
+def evaluate(
+    bundle: Bundle, cases: Sequence[CaseFiles], request: Request, say: Say = lambda fraction, text: None
+) -> Row:
     """Run every method on every case.
 
     Returns
     -------
     dict
-        ``cases``, ``methods`` (each with the numbers that ``definitions`` explains and its ``per_case`` rows), and what made
-        them. Numbers that need samples are None for the priors.
+        ``cases``, ``methods`` (each with the numbers that ``definitions`` explains and its ``per_case`` rows), and what
+        made them. Numbers that need samples are None for the priors.
 
     Raises
     ------
@@ -68,8 +70,13 @@ def evaluate(bundle: Bundle, cases: Sequence[CaseFiles], request: Request, say: 
     return {
         "cases": len(cases),
         "methods": {m: summarise(rows[m], names) for m in METHODS},
-        "bundle": {"name": bundle.spec.name, "digest": bundle.digest, "tau": bundle.spec.tau},
-        "prior_temperature": bundle.spec.prior_temperature,
+        "bundle": {
+            "name": bundle.spec.name,
+            "digest": bundle.digest,
+            "weights": bundle.spec.weights,
+            "tau": bundle.spec.tau,
+            "prior_temperature": bundle.spec.prior_temperature,
+        },
         "request": asked,
         "device": runner.device.type,
         "precision": str(precision(runner.device)).removeprefix("torch."),
@@ -82,7 +89,12 @@ def evaluate(bundle: Bundle, cases: Sequence[CaseFiles], request: Request, say: 
 
 
 def _sampled(
-    name: str, volume: Volume, truth: NDArray[np.int64], bundle: Bundle, request: Request, heard: Callable[[float], None]
+    name: str,
+    volume: Volume,
+    truth: NDArray[np.int64],
+    bundle: Bundle,
+    request: Request,
+    heard: Callable[[float], None],
 ) -> Row:
     began, result = time.perf_counter(), None
     for update in predict(volume, bundle, request):

@@ -1,7 +1,8 @@
 """The numbers that say whether a segmentation, and its doubt, can be believed.
 
-Every function is about one case. ``p (K, *spatial)`` are probabilities, ``truth`` and ``mask`` ``(*spatial)`` class indices with 0
-the background, ``masks (M, *spatial)`` sampled masks. DEFINITIONS states each number in a sentence; it goes into every report.
+Every function is about one case. ``p (K, *spatial)`` are probabilities, ``truth`` and ``mask`` ``(*spatial)`` class
+indices with 0 the background, ``masks (M, *spatial)`` sampled masks. DEFINITIONS states each number in a sentence; it
+goes into every report.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ DEFINITIONS: Mapping[str, str] = {
     "ece_roi": "As ece, inside the union of the true and the predicted foreground dilated by 3 voxels (6 neighbours).",
     "adaptive_ece": "As ece, over 15 bins of equally many voxels.",
     "adaptive_ece_roi": "As adaptive_ece, inside the region of ece_roi.",
-    "auroc_entropy_error": "Probability that a wrong voxel has a higher entropy of p than a right one, ties a half, inside the "
-    "region of ece_roi; mean over cases that have errors.",
-    "sample_dice": "Mean over samples and foreground classes of the Dice of a sample against the truth; mean over cases.",
+    "auroc_entropy_error": "Probability that a wrong voxel has a higher entropy of p than a right one, ties a half, "
+    "inside the region of ece_roi; mean over cases that have errors.",
+    "sample_dice": "Mean over samples and foreground classes of a sample's Dice against the truth; mean over cases.",
     "pairwise_dice": "Mean over distinct pairs of samples and foreground classes of their Dice; mean over cases.",
-    "volume_coverage": "Share of cases whose true volume lies in the 5-95 % range (linear quantiles) of the samples' volumes.",
+    "volume_coverage": "Share of cases whose true volume lies in the 5-95 % range (linear quantiles) of the "
+    "samples' volumes.",
     "unanimous_error_share": "Of all wrong voxels of the consensus, over all cases, the share at which every sample "
     "chose the same class.",
     "seconds_per_case": "Wall time from the volume in memory to its maps, mean over cases.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.nifti import SUFFIXES, is_nifti, read_labels, read_volume, stem
+
+CHANNEL = re.compile(r"_\d{4}$")  # nnU-Net's channel number
+BLOCKS = ("train", "calibration", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,27 @@ def find_cases(folder: str | Path) -> list[CaseFiles]:
         if (root / images).is_dir() and (root / labels).is_dir():
             return pair(root / images, root / labels, nnunet)
     raise InputError(
-        f"{root.name} holds neither imagesTr/ and labelsTr/ nor images/ and labels/. Arrange the data in one of these ways."
+        f"{root.name} holds neither imagesTr/ and labelsTr/ nor images/ and labels/. Arrange the data in "
+        "one of these ways."
     )
 
 
-def pair(images: Path, labels: Path, channel_suffix: bool = False) -> list[CaseFiles]:
-    """Match image and label files of two folders by name."""
+def pair(images: Path, labels: Path, channel_suffix: bool | None = None) -> list[CaseFiles]:
+    """Match image and label files of two folders by name.
+
+    ``channel_suffix`` says whether image names end in nnU-Net's ``_0000``; None finds out.
+    """
     for folder in (images, labels):
         require(folder.is_dir(), InputError, f"There is no folder {folder.name}. Check the path.")
+    files, maps = (
+        [p for p in sorted(f.iterdir()) if is_nifti(p) and not p.name.startswith(".")] for f in (images, labels)
+    )
+    by_label = {stem(p): p for p in maps}
+    if channel_suffix is None:
+        channel_suffix = all(CHANNEL.search(stem(p)) and stem(p) not in by_label for p in files)
     by_case: dict[str, list[Path]] = {}
-    for path in sorted(p for p in images.iterdir() if is_nifti(p) and not p.name.startswith(".")):
-        by_case.setdefault(stem(path)[:-5] if channel_suffix else stem(path), []).append(path)
-    by_label = {stem(p): p for p in sorted(labels.iterdir()) if is_nifti(p) and not p.name.startswith(".")}
+    for path in files:
+        by_case.setdefault(CHANNEL.sub("", stem(path)) if channel_suffix else stem(path), []).append(path)
     lonely = sorted(set(by_case) ^ set(by_label))
     require(
         not lonely,
@@ -58,7 +71,9 @@ def pair(images: Path, labels: Path, channel_suffix: bool = False) -> list[CaseF
     )
     require(bool(by_case), InputError, f"{images.name} holds no {' or '.join(SUFFIXES)} file.")
     counts = {len(v) for v in by_case.values()}
-    require(len(counts) == 1, InputError, f"Cases have different numbers of channels ({sorted(counts)}); give all the same.")
+    require(
+        len(counts) == 1, InputError, f"Cases have different numbers of channels ({sorted(counts)}); give all the same."
+    )
     return [CaseFiles(name, tuple(files), by_label[name]) for name, files in by_case.items()]
 
 
@@ -81,25 +96,48 @@ def read_split(path: str | Path) -> dict[str, list[str]]:
         blocks = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{Path(path).name} is no readable JSON file with case lists.") from error
-    names = ("train", "calibration", "validation")
     require(
-        isinstance(blocks, dict) and all(isinstance(blocks.get(n), list) for n in names),
+        isinstance(blocks, dict) and all(isinstance(blocks.get(n), list) for n in BLOCKS),
         InputError,
-        f"{Path(path).name} must hold the lists {', '.join(names)}.",
+        f"{Path(path).name} must hold the lists {', '.join(BLOCKS)}.",
     )
-    lists = {n: [str(c) for c in blocks[n]] for n in names}
-    twice = [c for i, n in enumerate(names) for c in lists[n] for m in names[i + 1 :] if c in lists[m]]
+    lists = {n: [str(c) for c in blocks[n]] for n in BLOCKS}
+    twice = [c for i, n in enumerate(BLOCKS) for c in lists[n] for m in BLOCKS[i + 1 :] if c in lists[m]]
     require(not twice, InputError, f"{Path(path).name} puts {', '.join(twice[:5])} into more than one block.")
     return lists
+
+
+def contiguous_split(cases: Sequence[CaseFiles]) -> dict[str, list[str]]:
+    """A split for data that come without one: 70 %, 15 % and 15 % in the order of the names, where neighbours stay together."""
+    names = [c.name for c in cases]
+    require(len(names) >= 3, InputError, f"{len(names)} cases cannot be split into three blocks; give at least 3.")
+    part = max(1, round(0.15 * len(names)))
+    return {
+        "train": names[: -2 * part],
+        "calibration": names[-2 * part : -part],
+        "validation": names[-part:],
+    }
+
+
+def read_names(path: str | Path, block: str = "validation") -> list[str]:
+    """A list of case names: a block of a split, a JSON list, or a text file with a name a line."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix.lower() == ".json" else text.split()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} is no readable list of cases.") from error
+    if isinstance(content, dict):
+        return read_split(path)[block]
+    require(isinstance(content, list) and bool(content), InputError, f"{path.name} lists no case.")
+    return [str(name) for name in content]
 
 
 def choose(cases: Sequence[CaseFiles], names: Sequence[str]) -> list[CaseFiles]:
     """The named cases, in that order."""
     by_name = {c.name: c for c in cases}
     missing = [n for n in names if n not in by_name]
-    require(
-        not missing, InputError, f"{len(missing)} listed cases are not in the data: {', '.join(missing[:5])}."
-    )
+    require(not missing, InputError, f"{len(missing)} listed cases are not in the data: {', '.join(missing[:5])}.")
     return [by_name[n] for n in names]
 
 
@@ -115,7 +153,8 @@ def load_pair(case: CaseFiles, values: Mapping[int, int]) -> tuple[Volume, NDArr
     require(
         bool(np.allclose(grid.affine, volume.affine, atol=1e-2)),
         InputError,
-        f"{case.name}: image and label map have different affines, so they do not lie on each other. Repair one of them.",
+        f"{case.name}: image and label map have different affines, so they do not lie on each other. "
+        "Repair one of them.",
     )
     return volume, to_indices(labels, values, case.name)
 

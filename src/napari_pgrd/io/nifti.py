@@ -65,7 +65,9 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[NDArray[np.int32], Volume
     """Read a label map: whole numbers ``(x, y, z)`` and the volume that carries their geometry."""
     volume = _read_one(Path(path))
     require(
-        volume.data.shape[0] == 1, InputError, f"{Path(path).name} holds {volume.data.shape[0]} volumes; a mask has one."
+        volume.data.shape[0] == 1,
+        InputError,
+        f"{Path(path).name} holds {volume.data.shape[0]} volumes; a mask has one.",
     )
     values = volume.data[0]
     labels = np.rint(values).astype(np.int32)
@@ -86,11 +88,8 @@ def _read_one(path: Path) -> Volume:
         image = nib.load(path)
     except _UNREADABLE as error:
         raise InputError(f"{path.name} is not a readable NIfTI image. Copy or convert the file again.") from error
-    require(
-        isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)),
-        InputError,
-        f"{path.name} is not a single-file NIfTI image. Convert it to .nii.gz.",
-    )
+    if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is a kind of it
+        raise InputError(f"{path.name} is not a single-file NIfTI image. Convert it to .nii.gz.")
     shape = _spatial_shape(path, image)
     data = _voxels(path, image).reshape(shape)
     header = image.header
@@ -115,7 +114,8 @@ def _spatial_shape(path: Path, image: Any) -> tuple[int, ...]:
     require(
         2 <= len(shape) <= 4,
         InputError,
-        f"{path.name} has {len(shape)} dimensions {shape}; give a 2D or 3D image, or a 4D one whose last axis is channels.",
+        f"{path.name} has {len(shape)} dimensions {shape}; give a 2D or 3D image, or a 4D one whose last "
+        "axis is channels.",
     )
     shape = (*shape, 1) if len(shape) == 2 else shape
     shape = (*shape, 1) if len(shape) == 3 else shape
@@ -125,8 +125,8 @@ def _spatial_shape(path: Path, image: Any) -> tuple[int, ...]:
     require(
         min(shape) > 0 and voxels <= MAX_VOXELS and claimed <= limit,
         InputError,
-        f"{path.name} claims {' x '.join(map(str, shape))} voxels, which its {stored} bytes cannot hold or which is over "
-        f"the limit of {MAX_VOXELS} voxels. The file is truncated or damaged; copy it again.",
+        f"{path.name} claims {' x '.join(map(str, shape))} voxels, which its {stored} bytes cannot hold "
+        f"or which is over the limit of {MAX_VOXELS} voxels. The file is truncated or damaged; copy it again.",
     )
     return shape
 

@@ -1,8 +1,8 @@
 """How a volume lies on the screen: upright, patient right on the viewer's left, axis-aligned, in mm.
 
 The display array is the LPI reordering of the volume, transposed to (z, y, x), so that on an axial slice rows run from
-anterior to posterior and columns from the patient's right to left. napari shows out-of-plane rotations wrongly, so an oblique
-volume is displayed along its own axes; the true affine stays with the volume and is what export writes.
+anterior to posterior and columns from the patient's right to left. napari shows out-of-plane rotations wrongly, so an
+oblique volume is displayed along its own axes; the true affine stays with the volume and is what export writes.
 """
 
 from __future__ import annotations

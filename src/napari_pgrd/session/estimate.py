@@ -11,7 +11,7 @@ PROGRAM = 0.7e9  # PyTorch, MONAI and the networks themselves, resident
 
 
 def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int) -> float:
-    """Expected peak in bytes: the programs, two network calls side by side, the maps, and one byte a voxel and sample."""
+    """Expected peak in bytes: the programs, two network calls side by side, the maps, a byte a voxel and sample."""
     shape = tuple(hi - lo for lo, hi in box) if box else volume.shape
     grid = float(np.prod(shape))
     prepared = grid

@@ -43,8 +43,8 @@ def export(
 ) -> list[Path]:
     """Write results in the exact geometry of the volume, and a manifest that says how they came to be.
 
-    Every file is first written beside its destination; only when all stand are they moved into place, so a full disk leaves an
-    earlier export whole.
+    Every file is first written beside its destination; only when all stand are they moved into place, so a full disk
+    leaves an earlier export whole.
 
     Parameters
     ----------
@@ -185,7 +185,8 @@ def _check_correction(
     require(
         not unknown,
         InputError,
-        f"The correction holds the label values {unknown}, but {bundle.spec.name} knows only {known}. Repaint those voxels.",
+        f"The correction holds the label values {unknown}, but {bundle.spec.name} knows only {known}. "
+        "Repaint those voxels.",
     )
 
 
@@ -223,6 +224,7 @@ def _move(staged: Path, target: Path) -> Path:
         os.replace(staged, target)
     except OSError as error:
         raise ExportError(
-            f"{target.name} could not be replaced ({error.strerror}). Close programs that use it or choose another folder."
+            f"{target.name} could not be replaced ({error.strerror}). Close programs that use it or "
+            "choose another folder."
         ) from error
     return target

@@ -31,9 +31,7 @@ class Lines:
     levels: NDArray[np.float32]
 
 
-def agreement_lines(
-    votes: NDArray[np.floating], axis: int, index: int, levels: Sequence[float] = LEVELS
-) -> Lines:
+def agreement_lines(votes: NDArray[np.floating], axis: int, index: int, levels: Sequence[float] = LEVELS) -> Lines:
     """Contours of the vote fractions of every foreground class on one slice.
 
     Parameters

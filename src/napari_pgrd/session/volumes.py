@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_pgrd.engine.aggregate import Prediction
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Volume
+
+if TYPE_CHECKING:  # the aggregate needs torch, the window does not
+    from napari_pgrd.engine.aggregate import Prediction
 
 RANGE = (5, 95)  # percentiles of the samples
 

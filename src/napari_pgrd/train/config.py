@@ -115,4 +115,6 @@ def read_config(path: str | Path | None, kind: type[Config]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{Path(path).name}: {where}: {first['msg']}. See docs/training.md for what is allowed.") from error
+        raise InputError(
+            f"{Path(path).name}: {where}: {first['msg']}. See docs/training.md for what is allowed."
+        ) from error

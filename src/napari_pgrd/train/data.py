@@ -33,7 +33,7 @@ set_track_meta(False)  # plain tensors: geometry is ours
 
 @dataclass(frozen=True)
 class TrainCase:
-    """One case in memory: ``image (C, *spatial)`` float32, ``label (*spatial)`` class indices, prepared but not padded."""
+    """One case in memory: ``image (C, *spatial)`` float32, ``label (*spatial)`` class indices, not padded yet."""
 
     name: str
     image: Tensor
@@ -78,7 +78,12 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
         [
             *spatial,
             RandBiasFieldd(image, prob=0.2, coeff_range=(0.0, 0.15)),
-            OneOf([RandGaussianSmoothd(image, prob=0.3), RandSimulateLowResolutiond(image, prob=0.3, zoom_range=(0.6, 1.0))]),
+            OneOf(
+                [
+                    RandGaussianSmoothd(image, prob=0.3),
+                    RandSimulateLowResolutiond(image, prob=0.3, zoom_range=(0.6, 1.0)),
+                ]
+            ),
             RandGaussianNoised(image, prob=0.3, std=0.15),
             RandAdjustContrastd(image, prob=0.4, gamma=(0.7, 1.5), retain_stats=True),
             RandScaleIntensityd(image, prob=0.4, factors=0.2),
@@ -88,7 +93,7 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
 
 
 class Batches:
-    """Augmented batches that depend on ``(seed, step)`` alone, so that a resumed training continues the same sequence."""
+    """Augmented batches that depend on ``(seed, step)`` alone, so a resumed training continues the same sequence."""
 
     def __init__(
         self, cases: Sequence[TrainCase], classes: int, spec: PrepareSpec, batch: int, seed: int, mirror: Sequence[int]

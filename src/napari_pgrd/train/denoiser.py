@@ -33,7 +33,7 @@ def train_denoiser(
     device: torch.device,
     say: Report,
 ) -> Path:
-    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it unless another is set."""
+    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it if none is set."""
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
         config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})
@@ -108,7 +108,12 @@ class Objective:
 
 
 def complete(
-    config: DenoiserTraining, prior: PriorConfig, pi_of: PriorProbabilities, cases: Sequence[TrainCase], out: Path, say: Report
+    config: DenoiserTraining,
+    prior: PriorConfig,
+    pi_of: PriorProbabilities,
+    cases: Sequence[TrainCase],
+    out: Path,
+    say: Report,
 ) -> DenoiserTraining:
     """Fill in what follows from the data: channels, classes and, unless it is given, the residual's size."""
     std = config.residual_std

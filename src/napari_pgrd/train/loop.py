@@ -31,12 +31,16 @@ class Trainer:
     sequence it would have had.
     """
 
-    def __init__(self, model: nn.Module, config: Optimisation, out: Path, device: torch.device, fingerprint: str) -> None:
+    def __init__(
+        self, model: nn.Module, config: Optimisation, out: Path, device: torch.device, fingerprint: str
+    ) -> None:
         self.config, self.out, self.device, self.fingerprint = config, out, device, fingerprint
         out.mkdir(parents=True, exist_ok=True)
         self.model = model.to(device)
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
         self.step = 0
         self.seconds = 0.0
         self.precision = ""
@@ -52,9 +56,15 @@ class Trainer:
     @property
     def averaged(self) -> nn.Module:
         """The model with averaged weights; what ships."""
-        return self.ema.module  # type: ignore[no-any-return]
+        return self.ema.module
 
-    def fit(self, batches: Callable[[int], Batch], loss: LossOf, validate: Callable[[nn.Module], dict[str, float]], say: Report) -> None:
+    def fit(
+        self,
+        batches: Callable[[int], Batch],
+        loss: LossOf,
+        validate: Callable[[nn.Module], dict[str, float]],
+        say: Report,
+    ) -> None:
         """Train to the configured number of steps; safe to call again after any interruption."""
         if not self.precision:
             self.precision = choose_precision(self.model, batches, loss, self.config, self.device)
@@ -90,9 +100,11 @@ class Trainer:
         with autocast(self.device, self.precision):
             value = loss(self.model, batch, self.step)
         require(
-            bool(torch.isfinite(value)), InputError, f"The loss is not finite at step {self.step}; lower the learning rate."
+            bool(torch.isfinite(value)),
+            InputError,
+            f"The loss is not finite at step {self.step}; lower the learning rate.",
         )
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.ema.update_parameters(self.model)
@@ -127,7 +139,8 @@ class Trainer:
         require(
             facts["fingerprint"] == self.fingerprint,
             InputError,
-            f"{self.checkpoint} belongs to a training with other settings; choose another --out or restore the settings.",
+            f"{self.checkpoint} belongs to a training with other settings; choose another --out or "
+            "restore the settings.",
         )
         for net, prefix in ((self.model, "model."), (self.ema, "ema.")):
             mine = _under(prefix, tensors)
@@ -172,7 +185,7 @@ def choose_precision(
         return config.precision
     batch = (batches(0)[0].to(device), batches(0)[1].to(device))
     model.train()
-    times = {}
+    times: dict[str, float] = {}
     buffers = {k: v.clone() for k, v in model.named_buffers()}
     for precision in ("float32", "bfloat16"):
         for _ in range(3):
@@ -181,7 +194,7 @@ def choose_precision(
             tick = time.perf_counter()
             with autocast(device, precision):
                 value = loss(model, batch, 0)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times[precision] = min(times.get(precision, float("inf")), time.perf_counter() - tick)

@@ -27,8 +27,8 @@ class PriorLoss:
 def diffusion_loss(raw: Tensor, target: Tensor) -> Tensor:
     """Mean squared error between the network's raw output and its preconditioned target.
 
-    With ``residual_std = 1`` this is the paper's mean squared error on v; otherwise each time's error on v is divided by
-    ``c_out(t)^2``, which keeps every noise level in the same units.
+    With ``residual_std = 1`` this is the paper's mean squared error on v; otherwise each time's error on v is divided
+    by ``c_out(t)^2``, which keeps every noise level in the same units.
     """
     return F.mse_loss(raw.float(), target)
 
@@ -36,8 +36,8 @@ def diffusion_loss(raw: Tensor, target: Tensor) -> Tensor:
 def deep_diffusion_supervision(logits: Sequence[Tensor], y: Tensor, supervised: Tensor, tau: float) -> Tensor:
     """Cross-entropy of ``softmax(psi / tau)`` to the truth, averaged over heads.
 
-    Each head is compared at its own resolution with the area-averaged truth, so a coarse voxel is asked for the fractions
-    it contains. ``supervised (B,)`` is 1 where the drawn time lies in the supervised set.
+    Each head is compared at its own resolution with the area-averaged truth, so a coarse voxel is asked for the
+    fractions it contains. ``supervised (B,)`` is 1 where the drawn time lies in the supervised set.
     """
     total = y.new_zeros(())
     for psi in logits:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -26,7 +27,12 @@ from napari_pgrd.train.plots import learning_curves
 
 
 def train_prior(
-    train: Sequence[CaseFiles], monitor: Sequence[CaseFiles], config: PriorTraining, out: Path, device: torch.device, say: Report
+    train: Sequence[CaseFiles],
+    monitor: Sequence[CaseFiles],
+    config: PriorTraining,
+    out: Path,
+    device: torch.device,
+    say: Report,
 ) -> Path:
     """Train the prior; returns the folder with ``prior.safetensors``, ``training.json`` and the learning curves."""
     index = {value: i for i, value in enumerate(sorted(config.labels))}
@@ -48,7 +54,9 @@ def train_prior(
 
     @torch.no_grad()
     def validate(model: nn.Module) -> dict[str, float]:
-        return dice_scores([model(c.image[None].to(device)).argmax(1)[0].cpu() for c in watched], watched, config.labels)
+        return dice_scores(
+            [model(c.image[None].to(device)).argmax(1)[0].cpu() for c in watched], watched, config.labels
+        )
 
     trainer.fit(batches, loss, validate, say)
     finish(trainer, "prior", config.model_dump_json(), train, say)
@@ -56,7 +64,9 @@ def train_prior(
     return out
 
 
-def calibrate(folder: Path, cases: Sequence[CaseFiles], index: Mapping[int, int], device: torch.device, say: Report) -> None:
+def calibrate(
+    folder: Path, cases: Sequence[CaseFiles], index: Mapping[int, int], device: torch.device, say: Report
+) -> None:
     """Fit the prior's temperature with the weights that ship, and add it to ``training.json``."""
     config, net = load_prior(folder, device)
     logits, labels = [], []
@@ -114,7 +124,9 @@ def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Mo
     return config, net.to(device).eval().requires_grad_(False)
 
 
-def load_cases(files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report) -> list[TrainCase]:
+def load_cases(
+    files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report
+) -> list[TrainCase]:
     """Read and check every case before the first step."""
     cases = [load_case(f, config.prepare, index) for f in files]
     require(bool(cases), InputError, "A block of the split is empty; training and calibration both need cases.")
@@ -144,11 +156,11 @@ def dice_scores(predicted: Sequence[Tensor], cases: Sequence[TrainCase], labels:
     return out
 
 
-def fingerprint(config: PriorTraining | object, cases: Sequence[CaseFiles], *more: str) -> str:
+def fingerprint(config: BaseModel, cases: Sequence[CaseFiles], *more: str) -> str:
     """What must not change between a run and its continuation."""
     import hashlib
 
-    text = json.dumps([config.model_dump(mode="json"), [c.name for c in cases], *more], sort_keys=True)  # type: ignore[attr-defined]
+    text = json.dumps([config.model_dump(mode="json"), [c.name for c in cases], *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -22,7 +22,9 @@ NAME = "Box (drag me)"
 class BoxTool:
     """One rectangle, seen on every slice the box reaches; where it is dropped, its depth is centred too."""
 
-    def __init__(self, desk: LayerDesk, volume: Volume, display: Display, box: Box, moved: Callable[[Box], None]) -> None:
+    def __init__(
+        self, desk: LayerDesk, volume: Volume, display: Display, box: Box, moved: Callable[[Box], None]
+    ) -> None:
         self.desk, self.volume, self.display = desk, volume, display
         self.viewer: ViewerModel = desk.viewer
         bounds = np.array(display.reorder.box(box, volume.shape)[::-1], dtype=float)  # (z, y, x) x (lo, hi)

@@ -32,6 +32,7 @@ class CorrectPanel(QWidget):
             "Starting again adds another copy; nothing is overwritten."
         )
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 6, 4, 4)
         parts = (
             row(note("From"), self.start_from),
             self.start,

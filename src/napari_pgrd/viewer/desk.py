@@ -71,7 +71,9 @@ class Desk:
     def sources(self) -> list[str]:
         """Names of the image layers, newest first."""
         return [
-            layer.name for layer in reversed(self.viewer.layers) if isinstance(layer, Image) and ROLE not in layer.metadata
+            layer.name
+            for layer in reversed(self.viewer.layers)
+            if isinstance(layer, Image) and ROLE not in layer.metadata
         ]
 
     def choose_source(self, name: str) -> None:
@@ -90,8 +92,8 @@ class Desk:
         volume = layer.metadata.get(VOLUME)
         if volume is None:
             self.state.sentence = (
-                f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file with File > Open, "
-                "or drop the file here, and choose napari-pgrd to read it."
+                f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file "
+                "with File > Open, or drop the file here, and choose napari-pgrd to read it."
             )
             return
         self.volume = volume
@@ -145,8 +147,8 @@ class Desk:
         self.box = BoxTool(self.layers, self.volume, Display.of(self.volume), box, self._box_moved)
         self.state.box_offered, self.state.box = False, self.box.box
         self.state.sentence = (
-            "Drag the orange box so that the structure lies inside; its depth is centred on the slice where you drop it. "
-            "Then press Sample."
+            "Drag the orange box so that the structure lies inside; its depth is centred on the slice "
+            "where you drop it. Then press Sample."
         )
 
     def _remove_box(self) -> None:
@@ -202,7 +204,7 @@ class Desk:
         self.worker = sampling_worker(self.volume, s.bundle, self.request, self.prediction)
         self.worker.yielded.connect(self._updated)
         self.worker.errored.connect(self._failed)
-        self.worker.finished.connect(self._finished)
+        self.worker.finished.connect(self._finished)  # type: ignore[arg-type]
         self.worker.start()
 
     def cancel(self) -> None:

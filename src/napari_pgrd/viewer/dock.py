@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.correct_panel import CorrectPanel
@@ -119,9 +119,9 @@ class ReviewDock(QWidget):
             self.corrections.close()
             self.desk.close()
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Clean up when napari destroys the dock or closes the window."""
-        if event.type() in (QEvent.Type.Close, QEvent.Type.DeferredDelete):
+        if event is not None and event.type() in (QEvent.Type.Close, QEvent.Type.DeferredDelete):
             self.close_desk()
         return bool(super().event(event))
 
@@ -131,5 +131,6 @@ def _scrolling(panel: QWidget) -> QScrollArea:
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFrameShape(QFrame.Shape.NoFrame)
     area.setWidget(panel)
     return area

@@ -35,11 +35,16 @@ class ExportPanel(QWidget):
             box.setObjectName(f"part_{key}")
             box.setChecked(on)
             self.boxes[key] = box
-        self.go = button("Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go)
+        self.go = button(
+            "Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go
+        )
         self.done = note()
         self.done.setObjectName("export_done")
-        self.show_it = button("Show on image", "Load the exported mask back onto the image", "show_export", exports.show)
+        self.show_it = button(
+            "Show on image", "Load the exported mask back onto the image", "show_export", exports.show
+        )
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 6, 4, 4)
         for part in (row(self.folder, browse), *self.boxes.values(), self.go, self.done, self.show_it):
             layout.addWidget(part)
         layout.addWidget(faint("volumes.csv and manifest.json are always written."))

@@ -1,4 +1,4 @@
-"""All traffic with napari's layers: what is drawn, where in the list, and never the reader's selection, slice or zoom."""
+"""All traffic with napari's layers: what is drawn and where in the list; the reader's selection, slice and zoom stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
 
 ROLE = "pgrd_role"
-ORDER = ("image", "sample", "prior", "variance", "entropy", "consensus", "agreement", "correction", "box")  # bottom to top
+ORDER = (
+    "image",
+    "sample",
+    "prior",
+    "variance",
+    "entropy",
+    "consensus",
+    "agreement",
+    "correction",
+    "box",
+)  # bottom to top
 MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
 HEAT_LIMITS = (0.1, float(np.log(2)))
 LINE_WIDTH_MM, OUTLINE_WIDTH_MM = 0.2, 0.1
@@ -173,7 +183,7 @@ class LayerDesk:
         if self._newest is not None and self._newest in self.viewer.layers:
             self._newest.visible = False
         layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=True, **self._grid())
-        self._newest = self.insert(layer, "sample")  # type: ignore[assignment]
+        self._newest = self.insert(layer, "sample")
 
     def _draw_consensus(self) -> None:
         if self.prediction is not None:

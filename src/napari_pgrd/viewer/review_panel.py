@@ -12,7 +12,7 @@ from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.views import HEATS, Views
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
 
-LEGEND = "Lines: strong is the border of half of the samples,\nfaint are the borders of 25 and 75 %."
+LEGEND = "Strong line: border of half of the samples.\nFaint lines: borders of 25 and 75 %."
 
 
 class ReviewPanel(QWidget):
@@ -27,7 +27,7 @@ class ReviewPanel(QWidget):
         self.unanimous = faint()
         planes = row(
             *(
-                button(text, f"Show the {plane} plane", f"plane_{plane}", lambda p=plane: views.plane(p))
+                button(text, f"Show the {plane} plane", f"plane_{plane}", partial(views.plane, plane))
                 for text, plane in (("Sagittal", "sagittal"), ("Coronal", "coronal"), ("Axial", "axial"))
             )
         )
@@ -40,6 +40,7 @@ class ReviewPanel(QWidget):
         self.which = note("")
         self.legend = faint(LEGEND)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 6, 4, 4)
         parts = (
             self.empty,
             self.volumes,
@@ -76,7 +77,8 @@ class ReviewPanel(QWidget):
             digits = 2 if v.unit == "mL" else 0
             spread = f"{v.low:.{digits}f}\u2013{v.high:.{digits}f}"
             lines.append(
-                f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> {escape(v.name.capitalize())} '
+                f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> '
+                f"{escape(v.name.capitalize())} "
                 f"<b>{v.consensus:.{digits}f} {v.unit}</b> samples {spread}<br>"
                 f'<span style="color:#969696">{escape(reliability_sentence(desk.spec, v.name))}</span></p>'
             )

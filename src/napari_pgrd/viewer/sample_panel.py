@@ -69,9 +69,7 @@ class SamplePanel(QWidget):
         more_form.addRow("Solver", self.solver)
         more.setVisible(False)
         self.advanced.toggled.connect(more.setVisible)
-        self.advanced.toggled.connect(
-            lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced")
-        )
+        self.advanced.toggled.connect(lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced"))
         self.memory = faint()
         self.go = button("Sample", "Draw plausible segmentations of this image", "sample", desk.sample)
         self.stop = button("Cancel", "Stop; what was drawn stays", "cancel", desk.cancel)
@@ -88,11 +86,11 @@ class SamplePanel(QWidget):
         form.addRow("", load)
         form.addRow("Device", self.device)
         form.addRow("Steps", self.steps)
-        form.addRow("", presets)
+        form.addRow(presets)
         form.addRow("Samples", self.samples)
         layout = QVBoxLayout(self)
-        for part in (self.example, self.drop_hint):
-            layout.addWidget(part)
+        for welcome in (self.example, self.drop_hint):
+            layout.addWidget(welcome)
         layout.addLayout(form)
         for part in (self.scope, self.advanced, more, self.memory, row(self.go, self.stop), self.bar, self.progress):
             layout.addWidget(part)

@@ -63,7 +63,8 @@ class Views:
 
     def sample_text(self) -> str:
         """What the sample browser says."""
-        count = len(self.desk.layers.of("sample"))
+        p = self.desk.prediction
+        count = p.samples if p is not None else 0
         if not count:
             return ""
         return f"sample {self.sample} of {count}" if self.sample else f"{count} samples"

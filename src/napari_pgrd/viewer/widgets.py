@@ -29,6 +29,7 @@ def button(text: str, tip: str, name: str, clicked: Callable[[], object]) -> QPu
     out = QPushButton(text)
     out.setToolTip(tip)
     out.setObjectName(name)
+    out.setMinimumWidth(24)
     out.clicked.connect(lambda: clicked())
     return out
 

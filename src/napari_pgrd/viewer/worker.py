@@ -15,6 +15,7 @@ from napari_pgrd.engine.volume import Volume
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.engine.predict import Update
     from napari_pgrd.engine.request import Request
 
@@ -26,16 +27,13 @@ def sampling_worker(
     return GeneratorWorker(_run, volume, bundle, request, so_far)
 
 
-def _run(
-    volume: Volume, bundle: str, request: Request, so_far: Prediction | None
-) -> Generator[Update, None, None]:
+def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | None) -> Generator[Update, None, None]:
     _yield_to_the_window()
     try:
         # torch and MONAI take seconds to import, so they are loaded here and not when the window opens.
-        from napari_pgrd.engine.bundle import Bundle
         from napari_pgrd.engine.predict import predict
 
-        yield from predict(volume, _cached(Bundle, bundle), request, so_far)
+        yield from predict(volume, _cached(bundle), request, so_far)
     except PgrdError:
         raise
     except Exception as error:
@@ -43,17 +41,18 @@ def _run(
         raise PgrdError(f"Sampling stopped: {type(error).__name__}: {error}") from error
 
 
-_bundles: dict[str, object] = {}
+_bundles: dict[str, Bundle] = {}
 
 
-def _cached(kind: type, where: str) -> object:
+def _cached(where: str) -> Bundle:
     """Load a bundle once, and again when its description changed on disk."""
+    from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.engine.spec import find
 
     stamp = f"{find(where)}:{(find(where) / 'bundle.json').stat().st_mtime_ns}" if where else where
     if stamp not in _bundles:
         _bundles.clear()
-        _bundles[stamp] = kind.load(where)  # type: ignore[attr-defined]
+        _bundles[stamp] = Bundle.load(where)
     return _bundles[stamp]
 
 
