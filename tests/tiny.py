@@ -1,7 +1,7 @@
 """A bundle small enough for any test, and images it can segment.
 
-The networks have random weights, except that the prior's last layer is fitted in closed form to one synthetic image: it then
-finds bright blobs, so every step after it has something to work on. Its samples differ voxel by voxel.
+The networks have random weights, except that the prior's last layer is fitted in closed form to one synthetic image: it
+then finds bright blobs, so every step after it has something to work on. Its samples differ voxel by voxel.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_ddpm_step_is_the_posterior_of_a_joint_gaussian(t: int, u: int) -> None:
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize(("t", "u"), [(900, 400), (500, 0), (3, 2), (1000, 900)])
 def test_ddim_step_keeps_the_marginal(t: int, u: int, eta: float) -> None:
-    """With the true ``r_0`` and independent noises, ``r_u`` must have mean ``sqrt(rb_u) r_0`` and variance ``1 - rb_u``."""
+    """With the true ``r_0`` and fresh noises, ``r_u`` must have mean ``sqrt(rb_u) r_0`` and variance ``1 - rb_u``."""
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     rb_t, rb_u = float(RHOBAR[t]), float(RHOBAR[u])
     mean = float(process.ddim_step(one, zero, zero, rb_t, rb_u, eta))

@@ -29,7 +29,8 @@ def knows_the_truth(y: Tensor, scale: float = 1.0) -> Denoise:
 def mixture(modes: Tensor, weights: Tensor, scale: float = 1.0, spread: float = 0.0) -> Denoise:
     """The ideal v where the mask is one of ``modes (J, K, *spatial)`` with these probabilities.
 
-    ``spread`` is the standard deviation of a Gaussian around each mode (in units of the residual); 0 is the modes alone.
+    ``spread`` is the standard deviation of a Gaussian around each mode (in units of the residual); 0 is the modes
+    alone.
     """
 
     def denoise(s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:

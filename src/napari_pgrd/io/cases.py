@@ -108,7 +108,7 @@ def read_split(path: str | Path) -> dict[str, list[str]]:
 
 
 def contiguous_split(cases: Sequence[CaseFiles]) -> dict[str, list[str]]:
-    """A split for data that come without one: 70 %, 15 % and 15 % in the order of the names, where neighbours stay together."""
+    """A split for data without one: 70, 15 and 15 % in the order of the names, so neighbours stay together."""
     names = [c.name for c in cases]
     require(len(names) >= 3, InputError, f"{len(names)} cases cannot be split into three blocks; give at least 3.")
     part = max(1, round(0.15 * len(names)))

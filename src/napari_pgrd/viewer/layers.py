@@ -1,4 +1,4 @@
-"""All traffic with napari's layers: what is drawn and where in the list; the reader's selection, slice and zoom stay."""
+"""All traffic with napari's layers: what is drawn and where; the reader's selection, slice and zoom stay."""
 
 from __future__ import annotations
 

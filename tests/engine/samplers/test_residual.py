@@ -73,7 +73,7 @@ def test_modes_come_as_often_as_they_should(solver: Any, eta: float, prior_guide
 
 @pytest.mark.parametrize(("solver", "eta"), SOLVERS)
 def test_an_empty_mask_is_as_frequent_as_among_the_raters(solver: Any, eta: float) -> None:
-    """Half of the opinions are empty, the prior says otherwise: starting at N(0, I) or adding the prior twice fails here."""
+    """Half of the opinions are empty, unlike the prior: starting at N(0, I) or adding the prior twice fails here."""
     masks = np.zeros((2, 3, 3), int)
     masks[1, 1:, 1:] = 1
     modes, n = onehot(masks, 2), 1000
@@ -98,7 +98,7 @@ def _soft_mixture() -> tuple[Case, Any]:
 
 @pytest.fixture(scope="module")
 def flow() -> tuple[Tensor, Tensor]:
-    """The probability flow ODE from the sampler's own noises, integrated by scipy: ``dr / dphi = v``, rhobar = cos^2 phi."""
+    """The probability flow ODE from the same noises, integrated by SciPy: ``dr / dphi = v``, rhobar = cos^2 phi."""
     case, denoise = _soft_mixture()
     n = 48
     start = np.stack([rng.standard_normal((2, 1, 2), dtype=np.float32) for rng in _rngs(n)]).astype(float)
