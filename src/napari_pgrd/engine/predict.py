@@ -86,7 +86,8 @@ class Runner:
 def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:
     """What samples depend on beside their index; the number of samples is not in it."""
     r = request.resolved(bundle.spec)
-    return (bundle.digest, volume.digest, volume.shape, r.steps, r.seed, r.solver, r.eta, r.box)
+    where = volume.affine.tobytes()  # it decides orientation and resampling
+    return (bundle.digest, volume.digest, volume.shape, where, r.steps, r.seed, r.solver, r.eta, r.box)
 
 
 def predict(

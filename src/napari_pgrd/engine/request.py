@@ -48,7 +48,8 @@ class Request:
             f"{out.samples} samples were asked for; choose between 1 and {MAX_SAMPLES}.",
         )
         require(1 <= out.steps <= T, InputError, f"{out.steps} steps were asked for; choose between 1 and {T}.")
-        require(0 <= out.seed < 2**63, InputError, f"The seed is {out.seed}; choose a whole number from 0 to 2^63 - 1.")
+        # A larger seed is two words to SeedSequence, and could then share a sample with a smaller seed.
+        require(0 <= out.seed < 2**32, InputError, f"The seed is {out.seed}; choose a whole number from 0 to 2^32 - 1.")
         require(0 <= out.eta <= 1, InputError, f"eta is {out.eta}; choose between 0 and 1.")
         require(
             out.solver in ("ddim", "ddpm", "dpmpp2m"),
