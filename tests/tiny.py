@@ -19,7 +19,7 @@ from torch import nn
 from napari_pgrd.engine.bundle import save
 from napari_pgrd.engine.nets import Denoiser, build_prior, named_weights
 from napari_pgrd.engine.spec import DenoiserConfig, PrepareSpec, PriorConfig
-from napari_pgrd.engine.volume import Volume
+from napari_pgrd.engine.volume import Affine, Volume
 
 LABELS = ({"value": 0, "name": "background", "colour": "#000000"},
           {"value": 1, "name": "anterior", "colour": "#19E0FF"},
@@ -31,7 +31,7 @@ def blob_volume(
     shape: tuple[int, int, int] = SHAPE,
     classes: int = 3,
     channels: int = 1,
-    affine: NDArray[np.floating] | None = None,
+    affine: Affine | None = None,
     seed: int = 0,
 ) -> tuple[Volume, NDArray[np.uint8]]:
     """Bright balls side by side along y on a dark, slightly noisy ground: the image and its true class indices."""
@@ -104,16 +104,16 @@ def make_tiny_bundle(
     return folder
 
 
-def _fit_last_layer(prior: nn.Module, dims: int, classes: int, channels: int) -> None:
+def _fit_last_layer(prior: Any, dims: int, classes: int, channels: int) -> None:
     """Logistic regression (convex, so always the same) from the random features of a blob image to its classes."""
-    net = prior.net if dims == 2 else prior  # type: ignore[union-attr]
+    net = prior.net if dims == 2 else prior
     volume, truth = blob_volume((32, 32, 32), classes, channels, seed=1)
     x = volume.data
     image, target = torch.from_numpy((x - x.mean()) / x.std())[None], torch.from_numpy(truth).long()[None]
     if dims == 2:
         image, target = image[..., 16], target[..., 16]
     features: list[torch.Tensor] = []
-    last = net.output_block.conv.conv  # type: ignore[union-attr]
+    last = net.output_block.conv.conv
     hook = last.register_forward_hook(lambda _module, inputs, _out: features.append(inputs[0].detach()))
     net(image)
     hook.remove()
@@ -125,4 +125,4 @@ def _fit_last_layer(prior: nn.Module, dims: int, classes: int, channels: int) ->
         value.backward()
         return value
 
-    fit.step(loss)  # type: ignore[no-untyped-call]
+    fit.step(loss)

@@ -10,19 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, ornt_transform
-from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.engine.volume import Box, Reorder, Volume, embed, orientation
+from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume, embed, orientation
 
 SHAPE = (4, 5, 6)
 CODES = ["".join(c) for p in permutations(["LR", "PA", "IS"]) for c in product(*p)]
 DATA = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
 
 
-def affine_of(
-    code: str, spacing: tuple[float, float, float] = (0.8, 1.1, 2.5), tilt: float = 0.0
-) -> NDArray[np.floating]:
+def affine_of(code: str, spacing: tuple[float, float, float] = (0.8, 1.1, 2.5), tilt: float = 0.0) -> Affine:
     """An affine with this orientation, turned by ``tilt`` radians about a skew axis."""
     affine = nib.orientations.inv_ornt_aff(axcodes2ornt(code), SHAPE)
     affine = affine @ np.diag([*spacing, 1])
@@ -31,7 +28,7 @@ def affine_of(
     turn = np.eye(4)
     turn[:3, :3] = np.eye(3) + np.sin(tilt) * cross + (1 - np.cos(tilt)) * cross @ cross  # Rodrigues
     turn[:3, 3] = 12.5, -40, 7
-    out: NDArray[np.floating] = turn @ affine
+    out: Affine = turn @ affine
     return out
 
 
@@ -119,7 +116,7 @@ def test_spacing_and_extent_are_nibabels() -> None:
         (np.eye(3), "4 x 4"),
     ],
 )
-def test_an_affine_that_cannot_measure_is_a_sentence(affine: NDArray[np.floating], words: str) -> None:
+def test_an_affine_that_cannot_measure_is_a_sentence(affine: Affine, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Volume(DATA[None], affine)
 
