@@ -55,13 +55,8 @@ class Desk:
         self._layers_changed()
 
     def close(self) -> None:
-        """End a run and let go of the viewer; safe to call twice."""
-        if self.worker is not None:
-            worker, self.worker = self.worker, None
-            worker.yielded.disconnect()
-            worker.errored.disconnect()
-            worker.finished.disconnect()
-            worker.quit()
+        """End a run and let go of the viewer."""
+        self._abandon()
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
         self.layers.close()
@@ -80,6 +75,7 @@ class Desk:
         """Take an image layer as the case; earlier results of another image leave the screen."""
         if name == self.state.source and self.volume is not None:
             return
+        self._abandon()
         self._forget()
         self.state.source, self.volume = name, None
         self.state.sentence, self.state.box_offered = "", False
@@ -101,6 +97,7 @@ class Desk:
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
             self.layers.display = Display.of(volume)
             self.layers.set_plane(self.spec.scope.start_plane)
+        self.sources_changed.emit()
 
     def choose_bundle(self, where: str) -> None:
         """Take an embedded bundle by name or any other by folder."""
@@ -165,11 +162,9 @@ class Desk:
             self._remove_box()
             self._check()
         names = self.sources()
-        self.sources_changed.emit()
         if self.state.source not in names:
-            if self.state.phase is Phase.RUNNING:
-                self.cancel()
             self.choose_source(names[0] if names else "")
+        self.sources_changed.emit()
 
     # ---- sampling
 
@@ -212,6 +207,17 @@ class Desk:
         if self.worker is not None:
             self.state.progress_text = "Stopping ..."
             self.worker.quit()
+
+    def _abandon(self) -> None:
+        """Stop a run whose results nobody waits for any more."""
+        if self.worker is not None:
+            worker, self.worker = self.worker, None
+            worker.yielded.disconnect()
+            worker.errored.disconnect()
+            worker.finished.disconnect()
+            worker.quit()
+            self.state.progress_text = ""
+            self.state.phase = Phase.READY
 
     def _updated(self, update: Update) -> None:
         if self.worker is None:

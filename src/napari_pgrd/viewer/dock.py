@@ -60,6 +60,7 @@ class ReviewDock(QWidget):
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
         self._bind_keys()
+        self.tabs.currentChanged.connect(self.refresh)
         self.desk.state.events.connect(self.refresh)
         self.corrections.changed.connect(self.refresh)
         self.refresh()
@@ -90,7 +91,7 @@ class ReviewDock(QWidget):
             return "", None
         if self.corrections.layer is None and c.can_correct:
             return "Start correction from consensus", self._start_correction
-        if not s.exported:
+        if not s.exported and self.tabs.currentIndex() != 3:
             return "Export ...", lambda: self.tabs.setCurrentIndex(3)
         return "", None
 

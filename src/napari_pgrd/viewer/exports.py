@@ -28,13 +28,28 @@ class Exports:
 
     def __init__(self, desk: Desk, corrections: Corrections) -> None:
         self.desk, self.corrections = desk, corrections
-        self.folder = Path.home() / "pgrd-export"
+        desk.state.events.source.connect(self._other_image)
+        self._folder: Path | None = None
         self.worker: FunctionWorker[Path] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where to write: what the reader chose for this image, else a folder of the image's own."""
+        return self._folder or Path.home() / "pgrd-export" / (self.desk.state.source or "case")
+
+    @folder.setter
+    def folder(self, folder: Path) -> None:
+        self._folder = folder
 
     @property
     def busy(self) -> bool:
         """Whether files are being written."""
         return self.worker is not None
+
+    def _other_image(self) -> None:
+        """A folder chosen for one image is not another's: an export must not replace that of another case."""
+        self._folder = None
+        self.changed.emit()
 
     def write(self, parts: set[str]) -> None:
         """Write the chosen parts; the state says where they went, or why not."""
@@ -44,12 +59,17 @@ class Exports:
             return
         s.sentence, s.exported = "", ""
         self.worker = FunctionWorker(
-            _write, self.folder, p, volume, s.bundle, request, frozenset(parts), self.corrections.indices()
+            _write, self.folder, p, volume, s.bundle, request, frozenset(parts), self.corrections.indices(), self._files()
         )
         self.worker.returned.connect(self._written)
         self.worker.errored.connect(self._failed)
         self.worker.start()
         self.changed.emit()
+
+    def _files(self) -> tuple[str, ...]:
+        """The image's own file, which no export may replace."""
+        path = self.desk.viewer.layers[self.desk.state.source].source.path
+        return (str(path),) if path else ()
 
     def _written(self, folder: Path) -> None:
         self.worker = None
@@ -85,12 +105,13 @@ def _write(
     request: Request,
     parts: frozenset[str],
     correction: NDArray[np.uint8] | None,
+    source: tuple[str, ...],
 ) -> Path:
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.session.export import export
 
     try:
-        export(folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction)
+        export(folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction, source=source)
     except PgrdError:
         raise
     except Exception as error:

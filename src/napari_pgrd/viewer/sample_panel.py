@@ -31,7 +31,7 @@ class SamplePanel(QWidget):
         self.drop_hint = faint("or drop a NIfTI file on the image area")
         self.source = combo("source", "The image to segment", desk.choose_source)
         self.bundle = combo("bundle", "The trained model", self._choose_bundle)
-        load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
+        self.load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
         self.scope = faint()
         self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
         fill(self.device, DEVICES, state.device)
@@ -46,7 +46,7 @@ class SamplePanel(QWidget):
         self.samples = Number(
             "samples", "How many plausible segmentations", 1, 64, MAX_SAMPLES, lambda v: setattr(state, "samples", v)
         )
-        presets = row(
+        self.presets = row(
             button("Preview 1", "One step: the mean, at once", "preset_preview", lambda: self._preset(1, "")),
             button("Standard 8", "The interactive default", "preset_standard", self._standard),
             button("Paper 300", "DDIM, 300 steps, as published; slow", "preset_paper", self._paper),
@@ -83,10 +83,10 @@ class SamplePanel(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Image", self.source)
         form.addRow("Model", self.bundle)
-        form.addRow("", load)
+        form.addRow("", self.load)
         form.addRow("Device", self.device)
         form.addRow("Steps", self.steps)
-        form.addRow(presets)
+        form.addRow(self.presets)
         form.addRow("Samples", self.samples)
         layout = QVBoxLayout(self)
         for welcome in (self.example, self.drop_hint):
@@ -109,7 +109,8 @@ class SamplePanel(QWidget):
         fill(self.source, [(n, n) for n in self.desk.sources()], s.source)
         fill(self.bundle, [(b, Path(b).name) for b in self.desk.bundles], s.bundle)
         self.scope.setText(self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder.")
-        for choice in (self.source, self.bundle, self.device, self.steps, self.samples, self.seed, self.solver):
+        choices = (self.source, self.bundle, self.load, self.device, self.steps, self.presets, self.samples)
+        for choice in (*choices, self.seed, self.solver):
             choice.setEnabled(c.can_choose)
         self.steps.show_value(s.steps)
         self.samples.show_value(s.samples)
