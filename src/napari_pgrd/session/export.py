@@ -99,6 +99,13 @@ def export(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def check_destination(folder: str | os.PathLike[str], source: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """Refuse, before anything is computed, a folder that cannot be written or where the source would be overwritten."""
+    maps = [f"{key}.nii.gz" for keys in PARTS.values() for key in keys]
+    _refuse_to_overwrite(source, [Path(folder) / name for name in [*maps, VOLUMES, MANIFEST]])
+    _stage(Path(folder)).rmdir()
+
+
 def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Request) -> dict[str, Any]:
     """What made a result: everything needed to make it again, and nothing about the patient."""
     from napari_pgrd.engine.device import precision, resolve  # torch, which the window loads late

@@ -1,0 +1,130 @@
+"""The model card: what a bundle is for, what made it, and how good it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_pgrd.engine.bundle import Bundle, save
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.io.nifti import write_atomically
+from napari_pgrd.io.provenance import RESEARCH_USE
+
+NUMBERS = {
+    "nll": "NLL, nats",
+    "brier": "Brier score",
+    "ece": "ECE, whole volume",
+    "ece_roi": "ECE, region of interest",
+    "adaptive_ece_roi": "adaptive ECE, region of interest",
+    "auroc_entropy_error": "AUROC of entropy against error",
+    "sample_dice": "Dice of single samples",
+    "pairwise_dice": "Dice between samples",
+    "unanimous_error_share": "errors where all samples agree",
+    "seconds_per_case": "seconds per case",
+}
+METHODS = {"pgrd": "PGRD", "prior_scaled": "prior, scaled", "prior": "prior"}
+
+
+def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
+    """Write what an evaluation measured into ``bundle.json`` and ``MODEL_CARD.md``.
+
+    Raises
+    ------
+    InputError
+        If the evaluation is of other weights or of another tau or temperature than the bundle holds.
+    """
+    spec = bundle.spec
+    made = {"weights": spec.weights, "tau": spec.tau, "prior_temperature": spec.prior_temperature}
+    try:
+        measured, pgrd = {key: evaluation["bundle"][key] for key in made}, evaluation["methods"]["pgrd"]
+    except (KeyError, TypeError) as error:
+        raise InputError("The evaluation file is not one that 'pgrd evaluate' wrote. Run it again.") from error
+    require(
+        measured == made,
+        InputError,
+        f"The evaluation is not of this bundle: weights, tau or temperature differ from {spec.name}'s. "
+        "Evaluate it again.",
+    )
+    n = evaluation["cases"]
+    reliability = {
+        "cases": n,
+        "steps": evaluation["request"]["steps"],
+        "samples": evaluation["request"]["samples"],
+        "volume_coverage": {name: round(share * n) for name, share in pgrd["volume_coverage"].items()},
+        "unanimous_error_share": round(pgrd["unanimous_error_share"] or 0.0, 4),
+        "dice": round(pgrd["dice"]["mean"], 4),
+    }
+    updated = save(bundle.folder, {**spec.model_dump(mode="json"), "reliability": reliability})
+    text = write_card(updated.spec, evaluation)
+    write_atomically(bundle.folder / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
+    return updated
+
+
+def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
+    """``MODEL_CARD.md`` as text."""
+    p, r, asked = spec.provenance, spec.reliability, evaluation["request"]
+    assert r is not None
+    covered = "; ".join(f"{name} in {k} of {r.cases}" for name, k in r.volume_coverage.items())
+    sections = [
+        f"# {spec.name}: {spec.title}",
+        f"**{RESEARCH_USE}.** The samples show where this model wavers; they are no substitute for a reader.",
+        "## Intended use",
+        f"{spec.scope.sentence} Modality: {spec.modality}. Channels: {', '.join(spec.channels)}. "
+        f"Labels: {', '.join(f'{label.value} {label.name}' for label in spec.labels)}.",
+        "## Limits",
+        f"- Where all samples agree they can all be wrong: {r.unanimous_error_share:.1%} of the consensus' wrong "
+        "voxels on validation lay where every sample agreed.\n"
+        f"- The samples' 5-95 % range of volumes held the true volume for {covered} validation cases.\n"
+        "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
+        "## Data and licence",
+        _list(p.get("data", {})),
+        f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature and tau were fitted on "
+        "the calibration cases alone; the numbers below come from the validation cases alone.",
+        "## Training",
+        _training(spec),
+        "## Measured",
+        f"{evaluation['cases']} validation cases, {asked['samples']} samples of {asked['steps']} {asked['solver']} "
+        f"steps, seed {asked['seed']}, {evaluation['device']} in {evaluation['precision']}.",
+        _table(evaluation),
+        "\n".join(f"- {key}: {text}" for key, text in evaluation["definitions"].items()),
+        "## Commands",
+        "```\n" + "\n".join([*p.get("commands", []), evaluation.get("command", "pgrd evaluate")]) + "\n```",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _training(spec: BundleSpec) -> str:
+    p = spec.provenance
+    lines = [
+        f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {t['steps']} steps of batch "
+        f"{t['optimisation']['batch']} in {t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {t['optimisation']['seed']}, "
+        f"PyTorch {t['torch']}"
+        for stage, t in p.get("training", {}).items()
+    ]
+    tau, t = p.get("tau"), p.get("prior_temperature")
+    if t:
+        before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]
+        lines.append(
+            f"- prior temperature {t['temperature']}: calibration NLL {after:.4f}, at temperature 1 {before:.4f}"
+        )
+    if tau:
+        lines.append(
+            f"- tau {tau['value']:.4f}: calibration NLL {tau['nll']:.4f}, at {tau['start']} {tau['nll_start']:.4f}"
+        )
+    return "\n".join(lines)
+
+
+def _table(evaluation: Mapping[str, Any]) -> str:
+    methods = {key: evaluation["methods"][key] for key in METHODS if key in evaluation["methods"]}
+    rows = [["", *(METHODS[key] for key in methods)], ["---"] * (len(methods) + 1)]
+    rows.append(["Dice, mean (std)", *(f"{m['dice']['mean']:.4f} ({m['dice']['std']:.4f})" for m in methods.values())])
+    for name in next(iter(methods.values()))["dice"]["per_class"]:
+        rows.append([f"Dice, {name}", *(f"{m['dice']['per_class'][name]:.4f}" for m in methods.values())])
+    for key, title in NUMBERS.items():
+        rows.append([title, *("" if m[key] is None else f"{m[key]:.4f}" for m in methods.values())])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _list(entries: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {key}: {value}" for key, value in entries.items())

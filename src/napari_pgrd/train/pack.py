@@ -1,0 +1,162 @@
+"""From two finished trainings to a bundle: weights, description, fitted tau, provenance, model card."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_pgrd.engine.bundle import Bundle, save
+from napari_pgrd.engine.device import resolve
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.predict import Runner, choose_batch
+from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.sampler import Case, sample_rng
+from napari_pgrd.engine.spec import SCHEMA_VERSION, WEIGHTS, Label, SamplingDefaults, Scope
+from napari_pgrd.evaluate.calibration import Floats, Indices, fit_tau
+from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.nifti import write_atomically
+from napari_pgrd.io.provenance import now, versions
+from napari_pgrd.train.config import DenoiserTraining, PriorTraining
+from napari_pgrd.train.prior import read_record
+
+FIRST_TAU = 0.1
+Say = Callable[[str], None]
+
+
+class Meta(BaseModel):
+    """What no training can know: names, colours, scope, defaults, and where the data come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    modality: str
+    channels: tuple[str, ...]
+    labels: tuple[Label, ...]
+    scope: Scope
+    sampling: SamplingDefaults = SamplingDefaults()
+    data: dict[str, Any] = {}
+    commands: tuple[str, ...] = ()
+
+
+def read_meta(path: Path) -> Meta:
+    """Read the bundle's TOML file."""
+    try:
+        return Meta.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path.name} is no readable TOML file: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path.name}: {where}: {first['msg']}. Correct that entry.") from error
+
+
+def pack(
+    prior: Path,
+    denoiser: Path,
+    calibration: Sequence[CaseFiles],
+    blocks: Mapping[str, int],
+    meta: Meta,
+    out: Path,
+    device: str = "auto",
+    say: Say = lambda text: None,
+) -> Bundle:
+    """Make a bundle.
+
+    Parameters
+    ----------
+    prior, denoiser : Path
+        Folders of the two trainings.
+    calibration : sequence of CaseFiles
+        On which tau is fitted, with the bundle's default sampling.
+    blocks : mapping
+        Number of cases in each block of the split, for the record.
+    """
+    records = {"prior": read_record(prior), "denoiser": read_record(denoiser)}
+    out.mkdir(parents=True, exist_ok=True)
+    for stage, folder, name in zip(records, (prior, denoiser), WEIGHTS, strict=True):
+        source = folder / name
+        require(
+            records[stage].get("stage") == stage and source.is_file(),
+            InputError,
+            f"{folder.name} holds no finished training of the {stage}. Run 'pgrd train {stage}' first.",
+        )
+        write_atomically(out / name, lambda path, source=source: shutil.copyfile(source, path))
+    content = describe(records, meta, blocks)
+    draft = save(out, {**content, "tau": FIRST_TAU})
+    fit = fit_tau(draws(draft, calibration, device, say), FIRST_TAU)
+    say(f"tau {fit.value:.4f} on {len(calibration)} cases: NLL {fit.nll:.4f}, at {FIRST_TAU} {fit.nll_start:.4f}")
+    content["provenance"]["tau"] = {**fit._asdict(), "cases": len(calibration), "seed": 0}
+    return save(out, {**content, "tau": round(fit.value, 5)})
+
+
+def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mapping[str, int]) -> dict[str, Any]:
+    """``bundle.json`` but for tau and checksums."""
+    first = PriorTraining.model_validate(records["prior"]["config"])
+    second = DenoiserTraining.model_validate(records["denoiser"]["config"])
+    known = [label.value for label in meta.labels]
+    require(
+        known == sorted(first.labels),
+        InputError,
+        f"The labels have the values {known}, but the training had {sorted(first.labels)}. Name them in that order.",
+    )
+    kept = ("steps", "seconds", "parameters", "device", "precision", "torch")
+    training = {
+        stage: {**{k: record[k] for k in kept}, "optimisation": record["config"]["optimisation"]}
+        for stage, record in records.items()
+    }
+    fitted = ("temperature", "nll_at_temperature_1", "nll_at_temperature")
+    provenance = {
+        "data": meta.data,
+        "cases": dict(blocks),
+        "commands": list(meta.commands),
+        "training": training,
+        "prior_temperature": {k: records["prior"][k] for k in fitted if k in records["prior"]},
+        "versions": versions(),
+        "date": now(),
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **meta.model_dump(mode="json", exclude={"data", "commands"}),
+        "prepare": first.prepare.model_dump(mode="json"),
+        "prior": first.network.model_dump(mode="json"),
+        "denoiser": second.network.model_dump(mode="json"),
+        "schedule": {
+            "T": second.T,
+            "shift": second.shift,
+            "residual_scale": second.residual_scale,
+            "prior_guided": second.prior_guided,
+        },
+        "prior_temperature": second.prior_temperature,
+        "provenance": provenance,
+    }
+
+
+def draws(
+    bundle: Bundle, cases: Sequence[CaseFiles], device: str, say: Say = lambda text: None
+) -> Iterator[tuple[Floats, Indices]]:
+    """For each case the samples ``yhat (M, K, N)`` of the default sampling at seed 0, and the truth ``(N,)``."""
+    request = Request(device=device).resolved(bundle.spec)
+    runner = Runner(bundle, resolve(device))
+    sampler = runner.sampler(request)
+    index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
+    for done, case in enumerate(cases, 1):
+        volume, truth = load_pair(case, index)
+        image, restore = prepare(volume, bundle.spec.prepare)
+        image = image.to(runner.device)
+        pi = runner.prior(image)
+        batch = choose_batch(bundle.spec, image.shape[2:], runner.device)
+        parts = []
+        for start in range(0, request.samples or 0, batch):
+            rngs = [sample_rng(request.seed, i) for i in range(start, min(start + batch, request.samples or 0))]
+            *_, y = sampler.draw(Case(image, pi), rngs)
+            parts.append(restore(y).flatten(2).cpu())
+        say(f"samples of {done}/{len(cases)} calibration cases")
+        yield torch.cat(parts).numpy(), truth.ravel()

@@ -1,0 +1,264 @@
+"""``pgrd predict``: what it writes, and what bad input gets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.cli.conftest import Pgrd, write
+from tests.tiny import blob_volume, make_tiny_bundle
+
+QUICK = ("--steps", 2, "--samples", 2, "--device", "cpu")
+
+
+def test_predict_writes_everything_on_the_input_grid(pgrd: Pgrd, tiny: Path, tmp_path: Path) -> None:
+    affine = np.array([[0, -1.0, 0, 30], [0, 0, 1.0, -5], [1.0, 0, 0, 2], [0, 0, 0, 1]])
+    image = write(tmp_path / "in.nii.gz", blob_volume()[0].data[0], affine)
+    result = pgrd(
+        "predict", image, "--bundle", tiny, *QUICK, "--seed", 3, "--solver", "dpmpp2m", "--out", tmp_path / "out"
+    )
+    assert result.code == 0, result.err
+    assert "anterior" in result.out and "mL" in result.out
+    assert result.err == ""  # no bar where stderr is no terminal
+    shapes = {p.name: nib.load(p).shape for p in (tmp_path / "out").glob("*.nii.gz")}
+    grid = (20, 24, 18)
+    assert shapes == {
+        "segmentation.nii.gz": grid,
+        "samples.nii.gz": (*grid, 2),
+        "probability.nii.gz": (*grid, 3),
+        "variance.nii.gz": grid,
+        "entropy.nii.gz": grid,
+    }
+    assert np.array_equal(nib.load(tmp_path / "out" / "samples.nii.gz").affine, affine)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["request"] | {"eta": 0, "box": None} == {
+        "samples": 2, "steps": 2, "seed": 3, "solver": "dpmpp2m", "eta": 0, "box": None,
+    }  # fmt: skip
+
+
+def test_a_box_and_several_channels(pgrd: Pgrd, tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "two", channels=2)
+    data = blob_volume(channels=2)[0].data
+    files = [write(tmp_path / f"c{i}.nii.gz", data[i]) for i in range(2)]
+    out = tmp_path / "out"
+    result = pgrd("predict", *files, "--bundle", bundle, *QUICK, "--box", "2:18,0:20,1:17", "--out", out)
+    assert result.code == 0, result.err
+    p = np.asarray(nib.load(out / "probability.nii.gz").dataobj)
+    assert (p[:2, ..., 0] == 1).all() and (p[2:18, :20, 1:17, 0] < 1).any()
+    assert np.allclose(p.sum(-1), 1, atol=1e-5)
+
+
+def refused(pgrd: Pgrd, out: Path, *words: object) -> str:
+    """The sentence of a refusal: exit status 2, nothing on stdout, nothing written."""
+    result = pgrd("predict", *words, "--out", out)
+    assert result.code == 2, (result.out, result.err)
+    assert result.out == ""
+    assert not out.is_dir() or not list(out.iterdir())
+    assert result.err.startswith("pgrd: ") and result.err.count("\n") == 1, result.err
+    assert "Traceback" not in result.err
+    return result.err
+
+
+def bad_file(folder: Path, kind: str) -> Path:
+    """One way in which an image can be unusable."""
+    data = blob_volume()[0].data[0]
+    path = folder / f"{kind}.nii.gz"
+    if kind == "missing":
+        return path
+    if kind == "text":
+        path.write_text("this is no image" * 100, encoding="utf-8")
+    elif kind == "not_nifti":
+        path = folder / "image.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind in ("truncated", "absurd", "negative"):
+        write(path, data)
+        whole = path.read_bytes()
+        if kind == "truncated":
+            path.write_bytes(whole[: len(whole) // 2])
+        else:
+            raw = bytearray(gzip.decompress(whole))
+            raw[40:56] = struct.pack("<8h", 3, *((30000,) * 3 if kind == "absurd" else (-4, 20, 18)), 1, 1, 1, 1)
+            path.write_bytes(gzip.compress(bytes(raw)))
+    elif kind == "dimensions":
+        write(path, data[..., None, None] * np.ones((1, 1, 1, 2, 2), np.float32))
+    elif kind == "channels":
+        write(path, np.stack([data, data], -1))
+    elif kind in ("nan", "infinite"):
+        data = data.copy()
+        data[3, 4, 5] = np.nan if kind == "nan" else np.inf
+        write(path, data)
+    elif kind == "constant":
+        write(path, np.full_like(data, 7))
+    elif kind == "singular":
+        write(path, data)
+        image = nib.load(path)
+        image.header["sform_code"], image.header["qform_code"] = 1, 0
+        image.header["srow_x"] = image.header["srow_y"] = (1, 0, 0, 0)
+        nib.save(nib.Nifti1Image(data, None, image.header), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("missing", "There is no file missing.nii.gz"),
+        ("text", "text.nii.gz is not a readable NIfTI image"),
+        ("not_nifti", "image.png is not NIfTI"),
+        ("empty", "empty.nii.gz is empty"),
+        ("folder", "folder.nii.gz is a folder"),
+        ("truncated", "truncated.nii.gz is truncated"),
+        ("absurd", "claims 30000 x 30000 x 30000"),
+        ("negative", "negative.nii.gz"),
+        ("dimensions", "has 5 dimensions"),
+        ("channels", "tiny needs 1 channel"),
+        ("nan", "1 voxels that are NaN or infinite, the first at (3, 4, 5"),
+        ("infinite", "1 voxels that are NaN or infinite"),
+        ("constant", "The image is constant"),
+        ("singular", "The affine is singular"),
+    ],
+)
+def test_an_unusable_image_is_one_sentence(pgrd: Pgrd, tiny: Path, tmp_path: Path, kind: str, sentence: str) -> None:
+    path = bad_file(tmp_path, kind)
+    assert sentence in refused(pgrd, tmp_path / "out", path, "--bundle", tiny, *QUICK)
+
+
+def test_an_absurd_header_is_refused_before_memory_is_taken(tiny: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = bad_file(tmp_path, "absurd")
+    code = "from napari_pgrd.io.nifti import read_volume; import sys; read_volume(sys.argv[1])"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+
+    words = [sys.executable, "-c", code, str(path)]
+    run = subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, check=False)  # noqa: PLW1509
+    assert "InputError" in run.stderr and "claims 30000" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--steps", 0), "0 steps were asked for; choose between 1 and 1000"),
+        (("--steps", 1001), "1001 steps were asked for"),
+        (("--samples", 0), "0 samples were asked for; choose between 1 and 1024"),
+        (("--samples", 9999), "9999 samples were asked for"),
+        (("--seed", -1), "The seed is -1"),
+        (("--solver", "euler"), "There is no solver 'euler'; choose one of ddim, ddpm, dpmpp2m"),
+        (("--eta", 1.5), "eta is 1.5"),
+        (("--device", "tpu"), "There is no device 'tpu'"),
+        (("--box", "1:2"), "The box '1:2' is not understood; give voxel ranges as x0:x1,y0:y1,z0:z1"),
+        (("--box", "0:90,0:5,0:5"), "0 to 90 on x, but the image has 0 to 20"),
+        (("--box", "5:5,0:5,0:5"), "5 to 5 on x"),
+        (("--bundle", "nowhere"), "There is no bundle 'nowhere'"),
+    ],
+)
+def test_a_setting_out_of_range_is_one_sentence(
+    pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path, words: tuple[object, ...], sentence: str
+) -> None:
+    given = ("--device", "cpu", "--bundle", tiny, *words)
+    assert sentence in refused(pgrd, tmp_path / "out", image, *given)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_where_there_is_none(pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path) -> None:
+    sentence = refused(pgrd, tmp_path / "out", image, "--bundle", tiny, "--device", "cuda")
+    assert "no CUDA device" in sentence and "'cpu'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("no json", "lacks bundle.json"),
+        ("no weights", "lacks denoiser.safetensors"),
+        ("checksum", "another checksum"),
+        ("version", "schema version 99"),
+        ("pickle", "pickled weights can run code"),
+        ("broken json", "not valid JSON"),
+        ("field", "tau"),
+    ],
+)
+def test_a_faulty_bundle_is_one_sentence(pgrd: Pgrd, tmp_path: Path, image: Path, fault: str, sentence: str) -> None:
+    folder = make_tiny_bundle(tmp_path / "faulty")
+    description = folder / "bundle.json"
+    content = json.loads(description.read_text(encoding="utf-8"))
+    if fault == "no json":
+        description.unlink()
+    elif fault == "no weights":
+        (folder / "denoiser.safetensors").unlink()
+    elif fault == "checksum":
+        with open(folder / "prior.safetensors", "r+b") as stream:
+            stream.seek(-4, os.SEEK_END)
+            stream.write(b"\1\2\3\4")
+    elif fault == "pickle":
+        torch.save({"a": torch.zeros(1)}, folder / "weights.pt")
+    elif fault == "broken json":
+        description.write_text("{", encoding="utf-8")
+    else:
+        content |= {"schema_version": 99} if fault == "version" else {"tau": -1}
+        description.write_text(json.dumps(content), encoding="utf-8")
+    assert sentence in refused(pgrd, tmp_path / "out", image, "--bundle", folder, *QUICK)
+
+
+def test_an_output_folder_that_cannot_be_written(pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    result = pgrd("predict", image, "--bundle", tiny, *QUICK, "--out", tmp_path / "file" / "out")
+    assert result.code == 2
+    assert "cannot be written" in result.err and result.err.count("\n") == 1
+
+
+def test_the_image_itself_is_never_overwritten(pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path) -> None:
+    image = image.rename(tmp_path / "entropy.nii.gz")
+    before = image.read_bytes()
+    result = pgrd("predict", image, "--bundle", tiny, *QUICK, "--out", tmp_path)
+    assert result.code == 2 and "is the image itself" in result.err
+    assert image.read_bytes() == before
+
+
+def test_missing_and_unknown_options_are_usage_errors(pgrd: Pgrd, image: Path) -> None:
+    assert pgrd("predict", image).code == 2
+    assert pgrd("predict", image, "--out", "x", "--stepz", 3).code == 2
+    assert pgrd("predikt").code == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_ends_with_130_and_writes_nothing(tiny: Path, tmp_path: Path, image: Path) -> None:
+    code = "from napari_pgrd.cli import main; main()"
+    words = [
+        "predict",
+        str(image),
+        "--bundle",
+        str(tiny),
+        "--steps",
+        "900",
+        "--samples",
+        "900",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "out").exists():  # made just before sampling begins
+        assert run.poll() is None, run.stderr.read() if run.stderr else ""
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in err and out == ""
+    assert not list((tmp_path / "out").iterdir())
