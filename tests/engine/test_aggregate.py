@@ -81,12 +81,12 @@ def test_a_snapshot_stays_as_it_was() -> None:
     aggregate = Aggregate(np.full(y.shape[1:], 1 / 3, np.float32), TAU)
     aggregate.add(torch.from_numpy(y[0]))
     early = aggregate.snapshot()
-    before = early.probability.copy(), early.votes.copy(), early.sample_entropy.copy(), early.samples
+    before = [x.copy() for x in (early.probability, early.votes, early.sample_entropy, *early.masks)]
     for one in torch.from_numpy(y[1:]):
         aggregate.add(one)
     resumed = Aggregate(early.prior, TAU, so_far=early)
     resumed.add(torch.from_numpy(y[1]))
-    after = early.probability, early.votes, early.sample_entropy, early.samples
+    after = [early.probability, early.votes, early.sample_entropy, *early.masks]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 

@@ -135,6 +135,31 @@ def test_ten_steps_of_dpmpp2m_match_about_twenty_of_ddim(flow: tuple[Tensor, Ten
     assert _error(flow, "dpmpp2m", 10) < 1.25 * _error(flow, "ddim", 20)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize(("solver", "eta"), SOLVERS)
+def test_a_network_that_overshoots_is_brought_back_to_the_path_of_the_true_one(
+    solver: Any, eta: float, scale: float
+) -> None:
+    """Three times the true residual leaves the simplex; clipped it is the truth, so no later state may differ."""
+    case = _case(3, (2, 2))
+    truth = onehot(np.array([[[0, 1], [2, 0]]]), 3)
+    beyond = case.pi + 3 * (truth - case.pi)
+
+    def states(y: Tensor, clip: bool) -> list[Tensor]:
+        seen: list[Tensor] = []
+        known = knows_the_truth(y, scale)
+
+        def spy(s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:
+            seen.append(s)
+            return known(s, image, pi, t, rb)
+
+        list(ResidualSampler(spy, RHOBAR, 6, solver, eta, scale, clip=clip).draw(case, _rngs(2)))
+        return seen
+
+    for clipped, true in zip(states(beyond, True), states(truth, False), strict=True):
+        torch.testing.assert_close(clipped, true, atol=1e-9, rtol=0)
+
+
 def test_every_yield_is_a_mask_distribution() -> None:
     modes = onehot(np.array([[[0, 0]], [[0, 1]]]), 2)
     sampler = ResidualSampler(mixture(modes, torch.tensor([0.3, 0.7])), RHOBAR, 8)
