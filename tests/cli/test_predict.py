@@ -147,7 +147,7 @@ def test_an_absurd_header_is_refused_before_memory_is_taken(tiny: Path, tmp_path
         resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 
     words = [sys.executable, "-c", code, str(path)]
-    run = subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, check=False)  # noqa: PLW1509
+    run = subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, check=False)
     assert "InputError" in run.stderr and "claims 30000" in run.stderr
 
 

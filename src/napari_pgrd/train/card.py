@@ -96,12 +96,13 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
 
 def _training(spec: BundleSpec) -> str:
     p = spec.provenance
-    lines = [
-        f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {t['steps']} steps of batch "
-        f"{t['optimisation']['batch']} in {t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {t['optimisation']['seed']}, "
-        f"PyTorch {t['torch']}"
-        for stage, t in p.get("training", {}).items()
-    ]
+    lines = []
+    for stage, t in p.get("training", {}).items():
+        o = t["optimisation"]
+        lines.append(
+            f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {t['steps']} steps of batch {o['batch']} in "
+            f"{t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {o['seed']}, PyTorch {t['torch']}"
+        )
     tau, t = p.get("tau"), p.get("prior_temperature")
     if t:
         before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]
