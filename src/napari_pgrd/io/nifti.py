@@ -97,6 +97,8 @@ def _read_one(path: Path) -> Volume:
     affine = np.diag([factor, factor, factor, 1.0]) @ image.affine
     unit_known = header.get_xyzt_units()[0] != "unknown"
     coded = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+    # Without a unit, an identity matrix is what writers put where they know no voxel size.
+    coded = coded and not np.array_equal(image.affine[:3, :3], np.eye(3))
     return Volume(np.moveaxis(data, -1, 0), affine, unit_known or coded, stem(path), header.copy())
 
 

@@ -42,7 +42,6 @@ class ReviewState:
     sentence: str = ""  # what the reader must know now
     box_offered: bool = False
     box: Box | None = None  # the placed box, in source indices
-    correcting: bool = False
     exported: str = ""  # folder
 
     @property

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_pgrd.viewer.desk import Desk
-from napari_pgrd.viewer.layers import ROLE
 
 BRUSH = 3  # napari's default of 10 is wider than a hippocampus
 GRID = "pgrd_correction"  # metadata: the desk's state a correction was started in
@@ -21,7 +20,6 @@ class Corrections:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self._wired: Labels | None = None
         desk.viewer.layers.events.removed.connect(self._removed)
 
     def close(self) -> None:
@@ -66,7 +64,6 @@ class Corrections:
         layer.preserve_labels = True
         layer.mode = "paint"
         layer.events.selected_label.connect(self._emit)
-        self.desk.state.correcting = True
         self.changed.emit()
 
     def choose_label(self, value: int) -> None:
@@ -102,5 +99,4 @@ class Corrections:
         self.changed.emit()
 
     def _removed(self, event: object) -> None:
-        self.desk.state.correcting = any(x.metadata.get(ROLE) == "correction" for x in self.desk.viewer.layers)
         self.changed.emit()

@@ -253,6 +253,8 @@ class Desk:
         s.progress_text = ""
         if s.drawn:
             self.layers.settle()
+            if self.box is not None:
+                self.box.layer.visible = False  # it would tint what is to be read
         s.phase = Phase.REVIEWING if s.drawn else Phase.READY
 
     def _forget(self) -> None:

@@ -66,7 +66,7 @@ class ReviewDock(QWidget):
         self.refresh()
 
     def refresh(self, *_: object) -> None:
-        """Show the state as it is; move on to Review when a run has ended with samples."""
+        """Show the state as it is; move on to Review when a run has ended, back when its samples are gone."""
         s, c = self.desk.state, controls(self.desk.state)
         self.headline.setText(c.headline)
         self.headline.setVisible(bool(c.headline))
@@ -79,6 +79,8 @@ class ReviewDock(QWidget):
         self.place.setVisible(s.box_offered)
         if self._phase is Phase.RUNNING and s.phase is Phase.REVIEWING:
             self.tabs.setCurrentIndex(1)
+        elif self._phase is Phase.REVIEWING and s.phase in (Phase.READY, Phase.EMPTY):
+            self.tabs.setCurrentIndex(0)
         self._phase = s.phase
         text = self._next_step()[0]
         self.onward.setText(text)

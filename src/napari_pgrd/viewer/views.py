@@ -67,7 +67,7 @@ class Views:
         count = p.samples if p is not None else 0
         if not count:
             return ""
-        return f"sample {self.sample} of {count}" if self.sample else f"{count} samples"
+        return f"sample {self.sample} of {count}" if self.sample else f"{count} sample{'s' * (count > 1)}"
 
     def _show_sample(self, number: int) -> None:
         self.sample = number
