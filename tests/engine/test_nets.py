@@ -23,9 +23,18 @@ def _denoiser(seed: int = 0, **fields: Any) -> Denoiser:
     torch.manual_seed(seed)
     base = {"widths": (8, 8, 16), "attention": (False,) * 3, "supervised": ()}
     net = build_denoiser(DenoiserConfig(**{**base, **fields})).eval()
-    for p in net.unet.out.parameters():  # MONAI starts the last layer at zero, which would hide everything
-        nn.init.normal_(p, std=0.3)
+    for p in net.unet.parameters():  # MONAI starts each block's last layer at zero, which would hide the rest
+        if not p.any():
+            nn.init.normal_(p, std=0.1)
     return net
+
+
+def test_the_time_matters() -> None:
+    """Guards the other tests: a freshly made MONAI network would ignore it."""
+    s, image, pi, *_ = _inputs(1, 1, 3, 8, 8, 8)
+    with torch.no_grad():
+        early, late = (_denoiser().unet(torch.cat([s, image, pi], 1), torch.tensor([t])) for t in (5, 900))
+    assert float((early - late).abs().mean()) > 0.01
 
 
 def _inputs(b: int, c: int, k: int, *size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
