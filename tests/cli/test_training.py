@@ -1,4 +1,4 @@
-"""From cases on disk to a bundle that segments, by commands alone; a killed training goes on as if nothing had happened."""
+"""From cases on disk to a bundle that segments, by commands alone; a killed training goes on as if never stopped."""
 
 from __future__ import annotations
 
@@ -206,7 +206,8 @@ def test_a_faulty_case_is_named(pgrd: Pgrd, tmp_path: Path, dataset: Path, fault
     (tmp_path / "dataset.json").write_bytes((dataset / "dataset.json").read_bytes())
     break_label(tmp_path, fault)
     settings = config(tmp_path, PRIOR.format(steps=1))
-    result = pgrd("train", "prior", "--data", tmp_path, "--config", settings, "--device", "cpu", "--out", tmp_path / "o")
+    words = ("--data", tmp_path, "--config", settings, "--device", "cpu", "--out", tmp_path / "o")
+    result = pgrd("train", "prior", *words)
     assert result.code == 2
     assert sentence in result.err and "Traceback" not in result.err
 
@@ -261,4 +262,4 @@ def test_without_a_split_one_is_made_and_kept(pgrd: Pgrd, dataset: Path, tmp_pat
     result = pgrd("train", "prior", "--data", dataset, "--config", settings, "--device", "cpu", "--out", tmp_path / "o")
     assert result.code == 0, result.err
     split = json.loads((tmp_path / "o" / "split.json").read_text(encoding="utf-8"))
-    assert sum(split.values(), []) == [f"blob_{i:03d}" for i in range(7)]
+    assert [name for block in split.values() for name in block] == [f"blob_{i:03d}" for i in range(7)]

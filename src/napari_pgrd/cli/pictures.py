@@ -18,7 +18,7 @@ PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}  # the axis of an RAS array t
 
 
 def picture(prediction: Prediction, volume: Volume, spec: BundleSpec, path: Path) -> None:
-    """Agreement lines and entropy on the slice with most foreground, in the bundle's plane.
+    """Agreement lines and entropy on the slice with most votes for the foreground, in the bundle's plane.
 
     Parameters
     ----------
@@ -28,40 +28,35 @@ def picture(prediction: Prediction, volume: Volume, spec: BundleSpec, path: Path
         A PNG file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
     order, axis = Reorder.between(volume.affine, "RAS"), PLANES[spec.scope.start_plane]
-    where = int((order.apply(prediction.consensus) > 0).sum(tuple(i for i in range(3) if i != axis)).argmax())
+    votes = order.apply(prediction.votes[1:].sum(0))
+    where = int(votes.sum(tuple(i for i in range(3) if i != axis)).argmax())
     spacing = np.delete([volume.spacing[a] for a in order.axes], axis)
 
     def cut(data: NDArray[Any]) -> NDArray[Any]:
-        return np.take(order.apply(data), where, axis).T  # rows upwards, columns rightwards or forwards
+        """Rows upwards; anterior, or the patient's right, on the left, as on the screen."""
+        return np.take(order.apply(data), where, axis).T[:, ::-1]
 
     image, entropy = cut(volume.data[0]), cut(prediction.entropy)
     low, high = np.percentile(volume.data[0], (1, 99.5))
-    figure = Figure(figsize=(10, 5.4), layout="constrained", facecolor="black")
+    figure = Figure(figsize=(10, 4.2), layout="constrained", facecolor="black")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for panel in (left, right):
         grey = {"cmap": "gray", "vmin": low, "vmax": high, "origin": "lower", "interpolation": "bicubic"}
         panel.imshow(image, aspect=float(spacing[1] / spacing[0]), **grey)
         panel.set_axis_off()
-        if axis > 0:
-            panel.invert_xaxis()  # the patient's right on the left
     for k, label in enumerate(spec.labels[1:], 1):
         share = cut(prediction.agreement(k))
         if share.max() > LEVELS[0]:
             left.contour(share, LEVELS, colors=label.colour, linewidths=WIDTHS)
     left.set_title("thick: half of the samples; thin: 25 and 75 %", color="white")
-    shade = right.imshow(
-        entropy,
-        cmap="magma",
-        origin="lower",
-        alpha=np.clip(entropy / np.log(2), 0, 0.8),
-        vmin=0,
-        vmax=np.log(2),
-        aspect=float(spacing[1] / spacing[0]),
-    )
+    magenta = LinearSegmentedColormap.from_list("doubt", [(1, 0, 1, 0), (1, 0, 1, 0.8)])
+    heat = {"cmap": magenta, "vmin": 0.1, "vmax": float(np.log(2)), "origin": "lower"}
+    shade = right.imshow(entropy, aspect=float(spacing[1] / spacing[0]), **heat)
     bar = figure.colorbar(shade, ax=right, shrink=0.7)
     bar.set_label("entropy, nats", color="white")
     bar.ax.tick_params(colors="white")

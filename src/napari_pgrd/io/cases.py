@@ -128,6 +128,7 @@ def read_names(path: str | Path, block: str = "validation") -> list[str]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name} is no readable list of cases.") from error
     if isinstance(content, dict):
+        require(block in BLOCKS, InputError, f"There is no block {block!r}; choose one of {', '.join(BLOCKS)}.")
         return read_split(path)[block]
     require(isinstance(content, list) and bool(content), InputError, f"{path.name} lists no case.")
     return [str(name) for name in content]

@@ -175,7 +175,9 @@ def write_nifti(path: str | os.PathLike[str], data: NDArray[Any], like: Volume) 
     if not isinstance(like.source, nib.Nifti1Header) and like.spacing_known:
         image.set_sform(affine, code="scanner")
         image.set_qform(affine, code="scanner")
-    write_atomically(path, lambda temporary: nib.save(image, temporary), suffix=".nii.gz")
+    require(is_nifti(path), ExportError, f"{path.name} must end in {' or '.join(SUFFIXES)}. Choose another name.")
+    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    write_atomically(path, lambda temporary: nib.save(image, temporary), suffix)
     return path
 
 

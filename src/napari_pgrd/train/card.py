@@ -101,7 +101,8 @@ def _training(spec: BundleSpec) -> str:
         o = t["optimisation"]
         lines.append(
             f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {t['steps']} steps of batch {o['batch']} in "
-            f"{t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {o['seed']}, PyTorch {t['torch']}"
+            f"{t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {o['seed']}, "
+            f"PyTorch {t['torch']}"
         )
     tau, t = p.get("tau"), p.get("prior_temperature")
     if t:
