@@ -32,7 +32,7 @@ else
 endif
 
 check: install ## style, types and import rules alone
-	@$(BIN)/ruff check
+	@$(BIN)/ruff check --output-format concise
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
