@@ -1,0 +1,293 @@
+"""What sampling costs and what its steps buy: one question a command, each writing one JSON into ``benchmarks/results``.
+
+    python benchmarks/sampling.py engine                     # predict() against the bare network, same calls and batch
+    python benchmarks/sampling.py memory                     # peak memory against the number of samples
+    python benchmarks/sampling.py window                     # time to the prior and to the samples; the event loop
+    python benchmarks/sampling.py steps --data DIR           # quality against steps, as in the paper's Figure 3
+    python benchmarks/sampling.py steps --data DIR --cases 4 --samples 4 --only 300 --name paper
+
+``window`` needs a display (``xvfb-run -a -s "-screen 0 1280x800x24"`` gives one in software).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+SPLIT = HERE / "splits" / "hippocampus.json"
+
+
+def main() -> None:
+    """Parse and run one command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("engine", "memory", "memory-child", "window", "steps"))
+    parser.add_argument("--bundle", default="hippocampus-mri")
+    parser.add_argument("--data", type=Path, help="folder with images/ and labels/ (steps)")
+    parser.add_argument("--cases", type=int, default=0, help="first n validation cases; 0 takes all (steps)")
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--only", type=int, nargs="*", default=[1, 2, 5, 10, 20, 50], help="numbers of steps (steps)")
+    parser.add_argument("--solver", default=None)
+    parser.add_argument("--repeats", type=int, default=5, help="measured pairs (engine)")
+    parser.add_argument("--name", default="", help="suffix of the result file")
+    args = parser.parse_args()
+    if args.command == "memory-child":
+        print(json.dumps(_peak(args)))
+        return
+    result = {"engine": engine, "memory": memory, "window": window, "steps": steps}[args.command](args)
+    from napari_pgrd.io.provenance import versions
+
+    command = " ".join(
+        ["python benchmarks/sampling.py", *(a if " " not in a else f"'{a}'" for a in _shown(sys.argv[1:]))]
+    )
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
+    result = {"command": command, "machine": machine, "versions": versions(), **result}
+    RESULTS.mkdir(exist_ok=True)
+    name = f"sampling_{args.command}{'_' + args.name if args.name else ''}"
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({k: v for k, v in result.items() if k != "versions"}, indent=1))
+
+
+def _shown(arguments: list[str]) -> list[str]:
+    """The arguments with the data folder's path left out: it differs from machine to machine."""
+    return ["DIR" if i and arguments[i - 1] == "--data" else a for i, a in enumerate(arguments)]
+
+
+def _case() -> Any:
+    from napari_pgrd.io.nifti import read_volume
+    from napari_pgrd.io.samples import sample_cases
+
+    return read_volume(sample_cases()[0].image)
+
+
+def engine(args: argparse.Namespace) -> dict[str, Any]:
+    """Time of predict() over time of the bare network for the same calls, paired run by run."""
+    import torch
+
+    from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.device import precision, resolve
+    from napari_pgrd.engine.predict import Runner, predict
+    from napari_pgrd.engine.preprocess import prepare
+    from napari_pgrd.engine.request import Request
+
+    volume, bundle, device = _case(), Bundle.load(args.bundle), resolve("auto")
+    request = Request(samples=args.samples, steps=args.steps, batch=args.batch, solver=args.solver)
+    runner = Runner(bundle, device)
+    image, _ = prepare(volume, bundle.spec.prepare)
+    image = image.to(device)
+    pi = runner.prior(image)
+    s = pi + torch.randn(args.batch, *pi.shape[1:], device=device)
+    rows = []
+    for i in range(args.repeats + 1):
+        began = time.perf_counter()
+        for _ in predict(volume, bundle, request):
+            pass
+        whole = time.perf_counter() - began
+        began = time.perf_counter()
+        runner.prior(image)
+        for _ in range(args.samples // args.batch * args.steps):
+            runner.denoise(s, image, pi, 500, 0.5)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        bare = time.perf_counter() - began
+        if i:  # the first pair warms up
+            rows.append({"predict_seconds": whole, "network_seconds": bare, "ratio": whole / bare})
+    ratios = [r["ratio"] for r in rows]
+    return {
+        "question": "predict() over the bare networks, same calls and batch (target at most 1.10)",
+        "device": device.type,
+        "precision": str(precision(device)),
+        "threads": torch.get_num_threads(),
+        "ratio_median": float(np.median(ratios)),
+        "ratio_range": [min(ratios), max(ratios)],
+        "seconds_per_sample_median": float(np.median([r["predict_seconds"] for r in rows])) / args.samples,
+        "pairs": rows,
+    }
+
+
+def memory(args: argparse.Namespace) -> dict[str, Any]:
+    """Peak resident memory of a fresh process for several numbers of samples."""
+    rows = []
+    for samples in (1, 8, 32, 128):
+        child = [sys.executable, __file__, "memory-child", "--bundle", args.bundle, "--samples", str(samples)]
+        out = subprocess.run([*child, "--steps", "2"], capture_output=True, text=True, check=True)
+        rows.append(json.loads(out.stdout.splitlines()[-1]))
+    first, last = rows[0], rows[-1]
+    stored = (last["samples"] - first["samples"]) * last["voxels"]
+    return {
+        "question": "peak memory against the number of samples (flat but for the stored uint8 samples)",
+        "rows": rows,
+        "growth_bytes": last["peak_bytes"] - first["peak_bytes"],
+        "stored_sample_bytes": stored,
+    }
+
+
+def _peak(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.predict import predict
+    from napari_pgrd.engine.request import Request
+    from napari_pgrd.session.estimate import memory_bytes
+
+    volume, bundle = _case(), Bundle.load(args.bundle)
+    for _ in predict(volume, bundle, Request(samples=args.samples, steps=args.steps, batch=1)):
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "samples": args.samples,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "estimated_bytes": memory_bytes(volume, bundle.spec, None, args.samples),
+        "voxels": int(np.prod(volume.shape)),
+    }
+
+
+def window(args: argparse.Namespace) -> dict[str, Any]:
+    """Open the real window, sample, and let a 10 ms timer say how late the event loop was."""
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication
+
+    from napari_pgrd.viewer.launch import open_window
+
+    viewer, dock = open_window()
+    viewer.window._qt_window.resize(1280, 800)
+    dock.desk.choose_bundle(args.bundle)
+    dock.desk.open_example()
+    app = QApplication.instance()
+    assert app is not None
+    _live(app, 1.0)
+    runs = []
+    for seed in range(3):  # the first run also loads torch and the model
+        late: list[float] = []
+        last = time.perf_counter()
+
+        def tick(late: list[float] = late) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            late.append((now - last) * 1000)
+            last = now
+
+        timer = QTimer()
+        timer.setInterval(10)
+        timer.timeout.connect(tick)
+        dock.desk.state.samples, dock.desk.state.steps, dock.desk.state.seed = args.samples, args.steps, seed
+        began = last = time.perf_counter()
+        timer.start()
+        dock.desk.sample()
+        prior = 0.0
+        while dock.desk.worker is not None or dock.desk.layers.turns.waiting:
+            app.processEvents()
+            if not prior and dock.desk.layers.first("prior") is not None:
+                prior = time.perf_counter() - began
+            time.sleep(0.0005)
+        whole = time.perf_counter() - began
+        _live(app, 0.5)
+        timer.stop()
+        gaps = np.array(late)
+        runs.append(
+            {
+                "loads_the_model": seed == 0,
+                "seconds_to_prior": prior,
+                "seconds_to_samples": whole,
+                "event_loop_ms": {
+                    "p50": float(np.percentile(gaps, 50)),
+                    "p99": float(np.percentile(gaps, 99)),
+                    "max": float(gaps.max()),
+                    "ticks": len(gaps),
+                },
+            }
+        )
+        print(json.dumps(runs[-1]), file=sys.stderr)
+    viewer.close()
+    return {
+        "question": "time on screen, and the event loop while sampling (target p99 < 50 ms, maximum < 300 ms)",
+        "samples": args.samples,
+        "steps": args.steps,
+        "runs": runs,
+    }
+
+
+def _live(app: Any, seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        app.processEvents()
+        time.sleep(0.0005)
+
+
+def steps(args: argparse.Namespace) -> dict[str, Any]:
+    """Dice, NLL, ECE and pairwise Dice against the number of steps, on validation cases."""
+    from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.request import Request
+    from napari_pgrd.evaluate.evaluate import evaluate
+    from napari_pgrd.io.cases import choose, find_cases, read_split
+
+    if args.data is None:
+        raise SystemExit("steps needs --data: the folder with images/ and labels/.")
+    names = read_split(SPLIT)["validation"]
+    cases = choose(find_cases(args.data), names[: args.cases or None])
+    bundle, rows = Bundle.load(args.bundle), []
+    priors: dict[str, Any] = {}
+    for S in args.only:
+        result = evaluate(bundle, cases, Request(samples=args.samples, steps=S, solver=args.solver))
+        mine = result["methods"]["pgrd"]
+        kept = ("nll", "ece", "ece_roi", "brier", "sample_dice", "pairwise_dice", "seconds_per_case")
+        rows.append({"steps": S, "dice": mine["dice"]["mean"], **{k: mine[k] for k in kept}})
+        print(json.dumps(rows[-1]), file=sys.stderr)
+        priors = {
+            m: {"dice": result["methods"][m]["dice"]["mean"], **{k: result["methods"][m][k] for k in kept[:4]}}
+            for m in ("prior", "prior_scaled")
+        }
+    out = {
+        "question": "quality against the number of steps",
+        "cases": [c.name for c in cases],
+        "samples": args.samples,
+        "solver": args.solver or bundle.spec.sampling.solver,
+        "eta": bundle.spec.sampling.eta,
+        "rows": rows,
+        "priors": priors,
+    }
+    _plot(out, RESULTS / f"sampling_steps{'_' + args.name if args.name else ''}.png")
+    return out
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 2.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (
+        ("dice", "Dice of the consensus"),
+        ("nll", "NLL"),
+        ("ece", "ECE"),
+        ("pairwise_dice", "Dice between samples"),
+    )
+    for axis, (key, title) in zip(figure.subplots(1, 4), panels, strict=True):
+        axis.plot(
+            [r["steps"] for r in result["rows"]], [r[key] for r in result["rows"]], "o-", color="#0077bb", label="PGRD"
+        )
+        for name, style in (("prior", ":"), ("prior_scaled", "--")):
+            if key in result["priors"].get(name, {}):
+                axis.axhline(
+                    result["priors"][name][key], color="#555555", linestyle=style, label=name.replace("_", ", ")
+                )
+        axis.set(xscale="log", title=title, xlabel="steps")
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=7)
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
