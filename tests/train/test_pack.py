@@ -1,0 +1,60 @@
+"""The draws that tau is fitted on are the samples a reader gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_pgrd.engine.bundle import Bundle
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.predict import predict
+from napari_pgrd.engine.request import Request
+from napari_pgrd.io.cases import CaseFiles
+from napari_pgrd.io.nifti import read_volume
+from napari_pgrd.train.pack import draws, read_meta
+from tests.tiny import blob_volume, make_tiny_bundle
+
+
+def test_draws_are_the_samples_of_predict(tmp_path: Path) -> None:
+    volume, truth = blob_volume()
+    affine = np.diag([-1.0, 1, 1, 1])
+    for name, data in (("image", volume.data[0]), ("label", truth)):
+        nib.save(nib.Nifti1Image(data, affine), tmp_path / f"{name}.nii.gz")
+    case = CaseFiles("a", (tmp_path / "image.nii.gz",), tmp_path / "label.nii.gz")
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "bundle"))
+    ((yhat, labels),) = draws(bundle, [case], "cpu")
+    assert np.array_equal(labels, truth.ravel())
+    *_, last = predict(read_volume(case.images), bundle, Request(device="cpu"))
+    assert last.prediction is not None
+    assert yhat.shape == (last.prediction.samples, 3, truth.size)
+    assert all(np.array_equal(y.argmax(0), mask.ravel()) for y, mask in zip(yhat, last.prediction.masks, strict=True))
+    soft = np.exp(yhat / bundle.spec.tau)
+    p = (soft / soft.sum(1, keepdims=True)).mean(0)
+    assert np.allclose(p, last.prediction.probability.reshape(3, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name = ", "is no readable TOML file"),
+        ('name = "x"', "title: Field required"),
+        ('name = "x"\ncolour = "red"\n', "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_faulty_description_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "meta.toml"
+    path.write_text(text, encoding="utf-8")
+    if "Extra" in sentence:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text + 'title = "t"\nmodality = "m"\nchannels = ["c"]\nlabels = []\nscope = {sentence = "s"}\n')
+    with pytest.raises(InputError, match=f"meta.toml.*{sentence}"):
+        read_meta(path)
+
+
+def test_the_committed_description_is_read() -> None:
+    meta = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "hippocampus-bundle.toml")
+    assert [label.value for label in meta.labels] == [0, 1, 2]
+    assert (meta.sampling.samples, meta.sampling.steps, meta.scope.start_plane) == (16, 8, "sagittal")
