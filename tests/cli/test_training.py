@@ -247,6 +247,12 @@ def test_a_faulty_configuration_is_one_sentence(
     assert result.code == 2 and sentence in result.err
 
 
+def test_a_patch_that_no_memory_holds_is_one_sentence(pgrd: Pgrd, dataset: Path, tmp_path: Path) -> None:
+    settings = config(tmp_path, PRIOR.format(steps=1).replace("[16, 16, 16]", "[100000, 100000, 100000]"))
+    result = pgrd("train", "prior", "--data", dataset, "--config", settings, "--out", tmp_path / "o")
+    assert result.code == 2 and "Memory ran out" in result.err and "Traceback" not in result.err
+
+
 def test_stages_in_the_wrong_order_are_refused(pgrd: Pgrd, dataset: Path, tmp_path: Path) -> None:
     result = pgrd("train", "denoiser", "--data", dataset, "--prior", tmp_path, "--out", tmp_path / "o")
     assert result.code == 2 and "Run 'pgrd train prior' first" in result.err

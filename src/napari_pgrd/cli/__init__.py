@@ -32,8 +32,12 @@ def main() -> None:
         _leave("Stopped.", INTERRUPTED)
     except PgrdError as error:
         _leave(str(error), REFUSED)
-    except MemoryError:
-        _leave("Memory ran out. Choose a smaller box or fewer samples, or close other programs.", REFUSED)
+    except (MemoryError, RuntimeError) as error:
+        from napari_pgrd.engine.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        _leave("Memory ran out. Choose a smaller image, patch or batch, or close other programs.", REFUSED)
     except OSError as error:
         _leave(f"{error.strerror or error}: {error.filename or 'a file'}. Check that path and its rights.", REFUSED)
 
