@@ -1,4 +1,4 @@
-"""The whole job in a real window, image to export, with mouse and keys alone; the file is checked with nibabel alone."""
+"""The whole job in a real window with mouse and keys alone; the file is checked with nibabel alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ import json
 
 import nibabel as nib
 import numpy as np
-from tests.hands import choose, choose_menu, click, click_tab, find, picture, press, stroke, type_number, type_text, wait
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_pgrd.io.samples import sample_cases
+from tests.hands import (
+    choose,
+    choose_menu,
+    click,
+    click_tab,
+    find,
+    picture,
+    press,
+    stroke,
+    type_number,
+    type_text,
+    wait,
+)
 
 
 def labels_text(dock) -> str:
@@ -111,8 +123,8 @@ def test_image_to_export(make_window, qtbot, tmp_path):
     assert files["samples"].shape[3] == 3
     np.testing.assert_allclose(np.asarray(files["probability"].dataobj).sum(-1), 1, atol=1e-4)
     # The stroke lies where it was painted: the display's middle third, upper half, of this very sagittal slice.
-    x, y, z = np.argwhere(before != after).mean(0)
-    nx, ny, nz = source.shape
+    x, _y, z = np.argwhere(before != after).mean(0)
+    nx, _ny, nz = source.shape
     assert abs(x - nx / 2) < 3
     assert z > nz / 2
     rows = list(csv.DictReader((out / "volumes.csv").open(encoding="utf-8")))

@@ -58,7 +58,7 @@ def test_a_whole_head_is_offered_a_box_that_can_be_dragged(strict, qtbot, tmp_pa
     assert sample.data.shape == (18, 24, 20)
     image = strict.viewer.layers["head"]
     offset = (np.array(sample.translate) - np.array(image.translate)) / np.array(image.scale)
-    (x0, x1), (y0, y1), (z0, z1) = after
+    (_x0, x1), (_y0, y1), (_z0, z1) = after
     # The file is RAS, the screen LPI: each axis runs the other way.
     np.testing.assert_allclose(offset, (50 - z1, 70 - y1, 60 - x1), atol=1e-6)
 

@@ -40,7 +40,7 @@ class ReviewDock(QWidget):
         self.headline.setObjectName("headline")
         self.sentence = note()
         self.sentence.setObjectName("sentence")
-        self.sentence.setStyleSheet("color: #FFB347;")
+        self.sentence.setStyleSheet("color: #E08A1E;")
         self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.place_box)
         self.tabs = QTabWidget()
         self.tabs.setObjectName("tabs")

@@ -59,7 +59,15 @@ class Exports:
             return
         s.sentence, s.exported = "", ""
         self.worker = FunctionWorker(
-            _write, self.folder, p, volume, s.bundle, request, frozenset(parts), self.corrections.indices(), self._files()
+            _write,
+            self.folder,
+            p,
+            volume,
+            s.bundle,
+            request,
+            frozenset(parts),
+            self.corrections.indices(),
+            self._files(),
         )
         self.worker.returned.connect(self._written)
         self.worker.errored.connect(self._failed)
@@ -111,7 +119,9 @@ def _write(
     from napari_pgrd.session.export import export
 
     try:
-        export(folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction, source=source)
+        export(
+            folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction, source=source
+        )
     except PgrdError:
         raise
     except Exception as error:

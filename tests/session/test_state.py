@@ -1,0 +1,80 @@
+"""What the controls may do, state by state; and volumes against counting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_pgrd.engine.aggregate import Aggregate
+from napari_pgrd.engine.spec import read_spec
+from napari_pgrd.engine.volume import Volume
+from napari_pgrd.session.state import Phase, ReviewState, controls
+from napari_pgrd.session.volumes import label_volumes, reliability_sentence, unanimous_sentence
+from tests.tiny import make_tiny_bundle
+
+
+def test_nothing_can_be_sampled_without_an_image_or_a_model():
+    assert not controls(ReviewState()).can_sample
+    assert controls(ReviewState()).can_open
+    assert not controls(ReviewState(phase=Phase.READY)).can_sample
+    assert controls(ReviewState(phase=Phase.READY, bundle="b")).can_sample
+
+
+def test_while_running_only_cancel():
+    c = controls(ReviewState(phase=Phase.RUNNING, bundle="b", progress_text="sample 3 of 8, 12 s left"))
+    assert (c.can_cancel, c.can_sample, c.can_choose, c.can_export, c.can_correct) == (True, False, False, False, False)
+    assert c.headline == "sample 3 of 8, 12 s left"
+
+
+def test_drawn_samples_are_not_drawn_again():
+    s = ReviewState(phase=Phase.REVIEWING, source="i", bundle="b", samples=8, drawn=8)
+    s.drawn_settings = s.settings
+    assert not controls(s).can_sample
+    s.samples = 12
+    assert controls(s).can_sample
+    assert controls(s).sample_text == "Draw 4 more"
+    s.seed = 5
+    assert controls(s).sample_text == "Sample 12 times"
+    assert "8 samples" in controls(s).headline
+    assert "seed 0" in controls(s).headline  # the headline speaks of what was drawn, not of what is set
+
+
+def test_the_state_tells_what_changed():
+    s, heard = ReviewState(), []
+    s.events.steps.connect(heard.append)
+    s.steps = 3
+    s.steps = 3
+    assert heard == [3]
+
+
+@pytest.mark.parametrize(("known", "unit", "size"), [(True, "mL", 0.006), (False, "voxels", 1.0)])
+def test_volumes_count_voxels(tmp_path, known, unit, size):
+    import torch
+
+    spec = read_spec(make_tiny_bundle(tmp_path / "tiny"))
+    volume = Volume(np.zeros((1, 4, 5, 6)), np.diag([1.0, 2.0, 3.0, 1.0]), spacing_known=known)
+    rng = np.random.default_rng(0)
+    aggregate = Aggregate(np.full((3, 4, 5, 6), 1 / 3, np.float32), 0.1)
+    masks = [aggregate.add(torch.from_numpy(rng.random((3, 4, 5, 6), dtype=np.float32))) for _ in range(5)]
+    prediction = aggregate.snapshot()
+    for k, row in enumerate(label_volumes(prediction, volume, spec), 1):
+        counts = [int((m == k).sum()) for m in masks]
+        assert row.unit == unit
+        assert row.consensus == pytest.approx(int((prediction.probability.argmax(0) == k).sum()) * size)
+        assert (row.low, row.high) == pytest.approx(tuple(np.percentile(counts, (5, 95)) * size))
+
+
+def test_sentences_say_what_was_measured_or_that_it_was_not(tmp_path):
+    unmeasured = read_spec(make_tiny_bundle(tmp_path / "a"))
+    assert "not measured" in reliability_sentence(unmeasured, "anterior")
+    figures = {
+        "cases": 6,
+        "steps": 8,
+        "samples": 16,
+        "volume_coverage": {"anterior": 1},
+        "unanimous_error_share": 0.26,
+        "dice": 0.8,
+    }
+    measured = read_spec(make_tiny_bundle(tmp_path / "b", reliability=figures))
+    assert "1 of 6" in reliability_sentence(measured, "anterior")
+    assert "26%" in unanimous_sentence(measured)
