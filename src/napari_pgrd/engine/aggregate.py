@@ -100,10 +100,13 @@ class Aggregate:
         """Take in one sample ``yhat (K, x, y, z)``; returns its mask. Order and grouping of calls do not matter."""
         soft = torch.softmax(y.float() / self.tau, 0).cpu().numpy()
         mask = y.argmax(0).to(torch.uint8).cpu().numpy()
+        entropy = entropy_of(soft)
+        chosen = [mask == k for k in range(len(self.votes))]
+        # Nothing is added before everything is computed: a sample retried after memory ran out must not count twice.
         self.total += soft
-        self.sample_entropy += entropy_of(soft)
-        for k in range(len(self.votes)):
-            self.votes[k] += mask == k
+        self.sample_entropy += entropy
+        for k, where in enumerate(chosen):
+            self.votes[k] += where
         self.masks.append(mask)
         return mask
 

@@ -73,6 +73,9 @@ def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in WEIGHTS}
     spec = parse_spec(json.dumps({**content, "weights": digests}).encode(), folder.name)
     temporary = folder / ".bundle.json.tmp"
-    temporary.write_text(json.dumps(spec.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(json.dumps(spec.model_dump(mode="json"), indent=1) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
     os.replace(temporary, folder / "bundle.json")
     return Bundle.load(folder)

@@ -220,6 +220,8 @@ def find(where: str | os.PathLike[str]) -> Path:
         if folder is not None and folder.is_dir():
             return folder
     path = Path(text)
+    if path.name == "bundle.json" and path.is_file():
+        return path.parent
     if path.suffix.lower() in PICKLES or (path.is_file() and path.suffix):
         raise BundleError(
             f"{path.name} is a single weight file; a bundle is a folder with bundle.json and "
