@@ -67,7 +67,7 @@ def test_export_lies_on_the_source_in_its_own_axis_order(review, qtbot, tmp_path
     source, mask = nib.load(review.file), nib.load(tmp_path / "out" / "corrected.nii.gz")
     np.testing.assert_array_equal(mask.affine, source.affine)
     assert mask.header["sform_code"] == source.header["sform_code"]
-    nx, _, _ = source.shape
+    _nx, _, _ = source.shape
     assert nib.aff2axcodes(source.affine) == ("L", "A", "S")
     data = np.asarray(mask.dataobj)
     assert data[0, -1, -1] == 2  # L-to-R index 0 is right, A and S run up
