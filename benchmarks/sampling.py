@@ -1,4 +1,4 @@
-"""What sampling costs and what its steps buy: one question a command, each writing one JSON into ``benchmarks/results``.
+"""What sampling costs and what its steps buy: one question a command, one JSON each in ``benchmarks/results``.
 
     python benchmarks/sampling.py engine                     # predict() against the bare network, same calls and batch
     python benchmarks/sampling.py memory                     # peak memory against the number of samples

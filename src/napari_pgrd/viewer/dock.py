@@ -12,6 +12,7 @@ from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.correct_panel import CorrectPanel
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.drop import NiftiDrops
 from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.review_panel import ReviewPanel
@@ -60,6 +61,9 @@ class ReviewDock(QWidget):
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
         self._bind_keys()
+        self.drops = NiftiDrops(
+            napari_viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
+        )
         self.tabs.currentChanged.connect(self.refresh)
         self.desk.state.events.connect(self.refresh)
         self.corrections.changed.connect(self.refresh)
@@ -119,6 +123,7 @@ class ReviewDock(QWidget):
             for key in self._keys:
                 self.viewer.bind_key(key, None)
             self._keys = ()
+            self.drops.close()
             self.corrections.close()
             self.desk.close()
 
