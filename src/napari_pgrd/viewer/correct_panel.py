@@ -56,8 +56,7 @@ class CorrectPanel(QWidget):
         items = self.corrections.sources()
         if self._chosen not in {value for value, _ in items}:
             self._chosen = "consensus"
-        if [self.start_from.itemData(i) for i in range(self.start_from.count())] != [v for v, _ in items]:
-            fill(self.start_from, items, self._chosen)
+        fill(self.start_from, items, self._chosen)
         can = controls(desk.state).can_correct
         self.start.setEnabled(can)
         self.start_from.setEnabled(can)

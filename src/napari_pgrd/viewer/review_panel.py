@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from html import escape
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -12,6 +13,9 @@ from napari_pgrd.session.volumes import label_volumes, reliability_sentence, una
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.views import HEATS, Views
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
+
+if TYPE_CHECKING:
+    from napari_pgrd.engine.aggregate import Prediction
 
 LEGEND = "Strong line: border of half of the samples.\nFaint lines: borders of 25 and 75 %."
 
@@ -22,6 +26,7 @@ class ReviewPanel(QWidget):
     def __init__(self, desk: Desk, views: Views) -> None:
         super().__init__()
         self.desk, self.views = desk, views
+        self._summed: Prediction | None = None  # what the volumes on show were counted in
         self.empty = faint("Draw samples first; their volumes and disagreements appear here.")
         self.volumes = note()
         self.volumes.setObjectName("volumes")
@@ -72,14 +77,18 @@ class ReviewPanel(QWidget):
         if not there or desk.prediction is None or desk.volume is None or desk.spec is None:
             self.volumes.setText("")
             self.unanimous.setText("")
+            self._summed = None
             return
+        if desk.prediction is self._summed:
+            return  # counting every mask again at every heartbeat would hold the window up
+        self._summed = desk.prediction
         lines = []
         for v in label_volumes(desk.prediction, desk.volume, desk.spec):
             digits = 2 if v.unit == "mL" else 0
             spread = f"{v.low:.{digits}f}\u2013{v.high:.{digits}f}"
             lines.append(
                 f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> '
-                f"{escape(v.name.capitalize())} "
+                f"{escape(v.name[:1].upper() + v.name[1:])} "
                 f"<b>{v.consensus:.{digits}f} {v.unit}</b> samples {spread}<br>"
                 f'<span style="color:#969696">{escape(reliability_sentence(desk.spec, v.name))}</span></p>'
             )

@@ -57,11 +57,12 @@ def combo(name: str, tip: str, chosen: Callable[[str], object]) -> QComboBox:
 
 
 def fill(box: QComboBox, items: Sequence[tuple[str, str]], current: str) -> None:
-    """Set the ``(value, text)`` items of a combo box without a signal."""
+    """Set the ``(value, text)`` items of a combo box without a signal; equal ones stay, for its list may be open."""
     box.blockSignals(True)
-    box.clear()
-    for value, text in items:
-        box.addItem(text, value)
+    if [(box.itemData(i), box.itemText(i)) for i in range(box.count())] != list(items):
+        box.clear()
+        for value, text in items:
+            box.addItem(text, value)
     box.setCurrentIndex(max(0, next((i for i, (value, _) in enumerate(items) if value == current), 0)))
     box.blockSignals(False)
 
