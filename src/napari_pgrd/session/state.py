@@ -46,8 +46,8 @@ class ReviewState:
 
     @property
     def settings(self) -> tuple[object, ...]:
-        """What samples depend on beside their number."""
-        return (self.source, self.bundle, self.steps, self.seed, self.solver, self.box)
+        """What samples of an image depend on beside their number."""
+        return (self.bundle, self.steps, self.seed, self.solver, self.box)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def controls(s: ReviewState) -> Controls:
     if running:
         headline = s.progress_text
     elif there:
-        steps, seed = s.drawn_settings[2], s.drawn_settings[3]
+        steps, seed = s.drawn_settings[1], s.drawn_settings[2]
         plural = "s" * (s.drawn != 1)
         headline = f"{s.drawn} sample{plural} \u00b7 {steps} steps \u00b7 seed {seed} \u00b7 {s.seconds:.0f} s"
     return Controls(

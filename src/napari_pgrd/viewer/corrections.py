@@ -10,7 +10,7 @@ from psygnal import Signal
 from napari_pgrd.viewer.desk import Desk
 
 BRUSH = 3  # napari's default of 10 is wider than a hippocampus
-GRID = "pgrd_correction"  # metadata: the desk's state a correction was started in
+GRID = "pgrd_correction"  # metadata: the grid and labels a correction was started on
 
 
 class Corrections:
@@ -20,16 +20,20 @@ class Corrections:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        desk.viewer.layers.events.removed.connect(self._removed)
+        desk.viewer.layers.events.removed.connect(self._emit)
+        desk.viewer.layers.selection.events.active.connect(self._emit)
 
     def close(self) -> None:
         """Let go of the viewer."""
-        self.desk.viewer.layers.events.removed.disconnect(self._removed)
+        self.desk.viewer.layers.events.removed.disconnect(self._emit)
+        self.desk.viewer.layers.selection.events.active.disconnect(self._emit)
+        for layer in self.desk.layers.of("correction"):
+            layer.events.selected_label.disconnect(self._emit)
 
     @property
     def layer(self) -> Labels | None:
         """The correction in hand: the selected one of this image, else its newest."""
-        mine = [x for x in self.desk.layers.of("correction") if x.metadata.get(GRID) == self._grid()]
+        mine = [x for x in self.desk.viewer.layers if isinstance(x, Labels) and x.metadata.get(GRID) == self._grid()]
         active = self.desk.viewer.layers.selection.active
         return active if active in mine else (mine[-1] if mine else None)
 
@@ -84,7 +88,7 @@ class Corrections:
         if self.layer is not None:
             self.layer.redo()
 
-    def indices(self) -> NDArray[np.uint8] | None:
+    def values(self) -> NDArray[np.uint8] | None:
         """The correction as label values on the grid of the source (or its box)."""
         layer, display = self.layer, self.desk.layers.display
         if layer is None or display is None:
@@ -92,11 +96,10 @@ class Corrections:
         return np.ascontiguousarray(display.hide(np.asarray(layer.data))).astype(np.uint8)
 
     def _grid(self) -> tuple[object, ...]:
-        s = self.desk.state
-        return (s.source, s.bundle, s.box)
+        # The volume itself and not its name, which two patients may share; the box that was sampled and not the one on
+        # screen, which may have been dragged on since.
+        desk = self.desk
+        return (desk.volume, desk.state.bundle, desk.request.box if desk.request else None)
 
     def _emit(self) -> None:
-        self.changed.emit()
-
-    def _removed(self, event: object) -> None:
         self.changed.emit()

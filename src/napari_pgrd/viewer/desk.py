@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Layer
 from psygnal import Signal
 
 from napari_pgrd.engine.errors import InputError, PgrdError, require
@@ -44,14 +44,16 @@ class Desk:
         self.spec: BundleSpec | None = None
         self.prediction: Prediction | None = None
         self.request: Request | None = None
+        self.image: Layer | None = None  # the layer that the state names
         self.box: BoxTool | None = None
         self.worker: GeneratorWorker[Update, None, None] | None = None
         self._began = 0.0
         self._before = 0.0
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
+        viewer.layers.events.renamed.connect(self._layers_changed)
         if self.bundles:
-            self.choose_bundle(self.bundles[0])
+            self.try_bundle(self.bundles[0])
         self._layers_changed()
 
     def close(self) -> None:
@@ -59,6 +61,8 @@ class Desk:
         self._abandon()
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
+        self.viewer.layers.events.renamed.disconnect(self._layers_changed)
+        self._remove_box()
         self.layers.close()
 
     # ---- source
@@ -76,16 +80,18 @@ class Desk:
         if name == self.state.source and self.volume is not None:
             return
         self._abandon()
-        self._forget()
+        # Named first: every result that leaves is heard of in _layers_changed, which must not choose again.
+        self.image = self.viewer.layers[name] if name else None
         self.state.source, self.volume = name, None
+        self._forget()
         self.state.sentence, self.state.box_offered = "", False
         self._remove_box()
         if not name:
             self.state.phase = Phase.EMPTY
             return
-        layer = self.viewer.layers[name]
+        assert self.image is not None
         self.state.phase = Phase.READY
-        volume = layer.metadata.get(VOLUME)
+        volume = self.image.metadata.get(VOLUME)
         if volume is None:
             self.state.sentence = (
                 f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file "
@@ -94,22 +100,33 @@ class Desk:
             return
         self.volume = volume
         self._check()
+        self.layers.display = Display.of(volume)
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
-            self.layers.display = Display.of(volume)
             self.layers.set_plane(self.spec.scope.start_plane)
         self.sources_changed.emit()
 
     def choose_bundle(self, where: str) -> None:
-        """Take an embedded bundle by name or any other by folder."""
+        """Take an embedded bundle by name or any other by folder; samples of another bundle leave the screen."""
         spec = read_spec(where)
         if where not in self.bundles:
             self.bundles.append(where)
             self.bundles_changed.emit()
+        if where == self.state.bundle and spec == self.spec:
+            return
+        self._abandon()
+        self._forget()  # their class indices mean other labels now
         self.spec = spec
         self.state.bundle = where
         self.state.steps, self.state.samples = spec.sampling.steps, spec.sampling.samples
         self._remove_box()
         self._check()
+
+    def try_bundle(self, where: str) -> None:
+        """Take a bundle, or say why not and keep the present one."""
+        try:
+            self.choose_bundle(where)
+        except PgrdError as error:
+            self.state.sentence = str(error)
 
     def open(self, path: str | Path) -> None:
         """Open a NIfTI file as an image layer."""
@@ -119,7 +136,12 @@ class Desk:
         """Open the example case."""
         from napari_pgrd.viewer.samples import open_hippocampus_a
 
-        for data, meta, kind in open_hippocampus_a():
+        try:
+            case = open_hippocampus_a()
+        except PgrdError as error:
+            self.state.sentence = str(error)
+            return
+        for data, meta, kind in case:
             self.viewer._add_layer_from_data(data, meta, kind)
 
     def _check(self) -> None:
@@ -161,8 +183,10 @@ class Desk:
         if self.box is not None and self.box.layer not in self.viewer.layers:
             self._remove_box()
             self._check()
+        if self.image is not None and self.image in self.viewer.layers:
+            self.state.source = self.image.name  # renamed, perhaps
         names = self.sources()
-        if self.state.source not in names:
+        if self.state.source not in (names or [""]):
             self.choose_source(names[0] if names else "")
         self.sources_changed.emit()
 

@@ -32,8 +32,11 @@ class ReviewDock(QWidget):
         self.setObjectName("pgrd_review")
         self.setMinimumWidth(290)
         self.setMaximumWidth(WIDTH)
-        self.viewer = napari_viewer
-        self.desk = Desk(napari_viewer)
+        # The menu hands in a proxy, and everything reached through it would be a proxy too: neither a QWidget that Qt
+        # takes as one, nor the same object as the layer in the list.
+        viewer: Viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.viewer = viewer
+        self.desk = Desk(viewer)
         self.views = Views(self.desk)
         self.corrections = Corrections(self.desk)
         self.exports = Exports(self.desk, self.corrections)
@@ -62,7 +65,7 @@ class ReviewDock(QWidget):
         self._phase = self.desk.state.phase
         self._bind_keys()
         self.drops = NiftiDrops(
-            napari_viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
+            viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
         )
         self.tabs.currentChanged.connect(self.refresh)
         self.desk.state.events.connect(self.refresh)
@@ -125,6 +128,7 @@ class ReviewDock(QWidget):
             self._keys = ()
             self.drops.close()
             self.corrections.close()
+            self.exports.close()
             self.desk.close()
 
     def event(self, event: QEvent | None) -> bool:

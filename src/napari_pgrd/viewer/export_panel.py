@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import controls
@@ -26,7 +24,7 @@ class ExportPanel(QWidget):
         self.folder = QLineEdit(str(exports.folder))
         self.folder.setObjectName("folder")
         self.folder.setToolTip("Everything is written here, in the image's own geometry")
-        self.folder.textEdited.connect(lambda text: setattr(exports, "folder", Path(text).expanduser()))
+        self.folder.textEdited.connect(exports.choose_folder)
         browse = button("...", "Choose a folder", "browse", self._browse)
         browse.setMaximumWidth(32)
         self.boxes = {}
@@ -68,5 +66,5 @@ class ExportPanel(QWidget):
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export to", str(self.exports.folder))
         if folder:
-            self.exports.folder = Path(folder)
+            self.exports.choose_folder(folder)
             self.refresh()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.layers import Labels
 from psygnal import Signal
 from superqt.utils import FunctionWorker
 
@@ -29,17 +32,28 @@ class Exports:
     def __init__(self, desk: Desk, corrections: Corrections) -> None:
         self.desk, self.corrections = desk, corrections
         desk.state.events.source.connect(self._other_image)
-        self._folder: Path | None = None
-        self.worker: FunctionWorker[Path] | None = None
+        self._image = desk.image
+        self.folder = self._own_folder()  # where to write
+        self.files: list[Path] = []  # what was written last
+        self.worker: FunctionWorker[list[Path]] | None = None
 
-    @property
-    def folder(self) -> Path:
-        """Where to write: what the reader chose for this image, else a folder of the image's own."""
-        return self._folder or Path.home() / "pgrd-export" / (self.desk.state.source or "case")
+    def close(self) -> None:
+        """Let files be written to the end, but tell no dock about it."""
+        if self.worker is not None:
+            self.worker.returned.disconnect()
+            self.worker.errored.disconnect()
 
-    @folder.setter
-    def folder(self, folder: Path) -> None:
-        self._folder = folder
+    def choose_folder(self, text: str) -> None:
+        """Take a folder as the reader typed it; where nothing is typed, the image's own."""
+        typed = os.path.expanduser(text.strip())
+        self.folder = Path(typed).absolute() if typed else self._own_folder()
+
+    def _own_folder(self) -> Path:
+        """A new folder named after the image: images of two patients often share one name."""
+        name = re.sub(r"[^\w .()-]", "_", self.desk.state.source).strip(" .") or "case"
+        home = Path.home() / "pgrd-export"
+        names = (name, *(f"{name} {i}" for i in range(2, 1000)))
+        return next((home / n for n in names if not (home / n).exists()), home / name)
 
     @property
     def busy(self) -> bool:
@@ -48,8 +62,10 @@ class Exports:
 
     def _other_image(self) -> None:
         """A folder chosen for one image is not another's: an export must not replace that of another case."""
-        self._folder = None
-        self.changed.emit()
+        if self.desk.image is not self._image:  # else it was only renamed
+            self._image = self.desk.image
+            self.folder = self._own_folder()
+            self.changed.emit()
 
     def write(self, parts: set[str]) -> None:
         """Write the chosen parts; the state says where they went, or why not."""
@@ -66,10 +82,10 @@ class Exports:
             s.bundle,
             request,
             frozenset(parts),
-            self.corrections.indices(),
+            self.corrections.values(),
             self._files(),
         )
-        self.worker.returned.connect(self._written)
+        self.worker.returned.connect(lambda files: self._written(files, volume))
         self.worker.errored.connect(self._failed)
         self.worker.start()
         self.changed.emit()
@@ -79,9 +95,11 @@ class Exports:
         path = self.desk.viewer.layers[self.desk.state.source].source.path
         return (str(path),) if path else ()
 
-    def _written(self, folder: Path) -> None:
+    def _written(self, files: list[Path], volume: Volume) -> None:
         self.worker = None
-        self.desk.state.exported = str(folder)
+        if volume is self.desk.volume:  # else the reader has gone on to another image
+            self.files = files
+            self.desk.state.exported = str(files[0].parent)
         self.changed.emit()
 
     def _failed(self, error: Exception) -> None:
@@ -91,18 +109,17 @@ class Exports:
 
     def show(self) -> None:
         """Load the exported mask, the corrected one if there is one, back onto the image."""
-        folder = Path(self.desk.state.exported)
         for name in ("corrected.nii.gz", "segmentation.nii.gz"):
-            if (folder / name).exists():
-                active = self.desk.viewer.layers.selection.active
-                (layer,) = self.desk.viewer.open(str(folder / name), plugin="napari-pgrd", name=f"Exported {name}")
-                if self.desk.spec is not None and hasattr(layer, "colormap"):
+            # Only what this export wrote: the folder may hold the mask of an earlier one.
+            for file in (f for f in self.files if f.name == name and f.exists()):
+                selected = set(self.desk.viewer.layers.selection)
+                (layer,) = self.desk.viewer.open(str(file), plugin="napari-pgrd", name=f"Exported {name}")
+                if isinstance(layer, Labels):
                     layer.colormap = self.desk.layers.colours()
                     layer.contour = 1
-                if active is not None:
-                    self.desk.viewer.layers.selection.active = active
+                self.desk.viewer.layers.selection = selected
                 return
-        self.desk.state.sentence = f"{folder} no longer holds an exported mask. Export again."
+        self.desk.state.sentence = "This export holds no mask. Tick the masks and export again."
 
 
 def _write(
@@ -114,16 +131,15 @@ def _write(
     parts: frozenset[str],
     correction: NDArray[np.uint8] | None,
     source: tuple[str, ...],
-) -> Path:
+) -> list[Path]:
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.session.export import export
 
     try:
-        export(
+        return export(
             folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction, source=source
         )
     except PgrdError:
         raise
     except Exception as error:
         raise PgrdError(f"Export stopped: {type(error).__name__}: {error}") from error
-    return folder

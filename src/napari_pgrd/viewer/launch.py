@@ -18,8 +18,8 @@ TITLE = "PGRD Review"
 def open_window() -> tuple[Viewer, ReviewDock]:
     """A napari window with the dock on its right."""
     viewer = napari.Viewer(title=TITLE)
-    dock = ReviewDock(viewer)
-    viewer.window.add_dock_widget(dock, name=TITLE, area="right")
+    # As the plugin's own widget, so that the menu finds this dock and does not put a second one on the same layers.
+    _, dock = viewer.window.add_plugin_dock_widget("napari-pgrd", TITLE)
     return viewer, dock
 
 

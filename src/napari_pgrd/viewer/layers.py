@@ -105,8 +105,8 @@ class LayerDesk:
     # ---- the list of layers
 
     def of(self, role: str) -> list[Layer]:
-        """Layers with a role, bottom to top."""
-        return [layer for layer in self.viewer.layers if layer.metadata.get(ROLE) == role]
+        """Layers with a role, bottom to top; not the reader's duplicates of them, which are nobody else's to change."""
+        return [layer for layer in self.viewer.layers if layer.metadata.get(ROLE) == (role, id(layer))]
 
     def first(self, role: str) -> Any:
         """The layer with a role, or None."""
@@ -115,19 +115,17 @@ class LayerDesk:
 
     def insert(self, layer: Layer, role: str) -> Layer:
         """Put a layer at its role's place without taking the selection from the reader."""
-        layer.metadata[ROLE] = role
+        layer.metadata[ROLE] = (role, id(layer))
         rank = ORDER.index(role)
         at = len(self.viewer.layers)
         while at > 0:
-            below = self.viewer.layers[at - 1].metadata.get(ROLE)
+            below, _ = self.viewer.layers[at - 1].metadata.get(ROLE, ("", 0))
             if below not in ORDER or ORDER.index(below) <= rank:
                 break
             at -= 1
-        selected, active = set(self.viewer.layers.selection), self.viewer.layers.selection.active
+        selected = set(self.viewer.layers.selection)
         self.viewer.layers.insert(at, layer)
-        if active is not None:
-            self.viewer.layers.selection.update(selected)
-            self.viewer.layers.selection.active = active
+        self.viewer.layers.selection = selected
         return layer
 
     def clear_results(self) -> None:
@@ -183,6 +181,7 @@ class LayerDesk:
         if self._newest is not None and self._newest in self.viewer.layers:
             self._newest.visible = False
         layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=True, **self._grid())
+        layer.editable = False  # a stroke here would reach no export; corrections are copies
         self._newest = self.insert(layer, "sample")
 
     def _draw_consensus(self) -> None:
@@ -196,6 +195,7 @@ class LayerDesk:
             self.insert(layer, role)
         else:
             layer.data = values
+        layer.editable = False  # napari allows it again with new data; the next sample would wipe a stroke out
 
     def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
         assert self.display is not None
@@ -286,6 +286,8 @@ class LayerDesk:
         """Turn to a plane; asked for by the reader, so the view may be fitted."""
         order = PLANES[plane]
         lead = self.viewer.dims.ndim - 3
+        if lead < 0:
+            return
         self.viewer.dims.ndisplay = 2
         self.viewer.dims.order = (*range(lead), *(lead + i for i in order))
         self.viewer.reset_view()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QProgressBar, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
-from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.request import MAX_SAMPLES
-from napari_pgrd.engine.spec import PAPER_SAMPLING, read_spec
+from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.session.estimate import memory_sentence
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.desk import Desk
@@ -30,7 +29,7 @@ class SamplePanel(QWidget):
         )
         self.drop_hint = faint("or drop a NIfTI file on the image area")
         self.source = combo("source", "The image to segment", desk.choose_source)
-        self.bundle = combo("bundle", "The trained model", self._choose_bundle)
+        self.bundle = combo("bundle", "The trained model", desk.try_bundle)
         self.load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
         self.scope = faint()
         self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
@@ -135,18 +134,7 @@ class SamplePanel(QWidget):
     def _paper(self) -> None:
         self._preset(int(PAPER_SAMPLING["steps"]), str(PAPER_SAMPLING["solver"]))
 
-    def _choose_bundle(self, where: str) -> None:
-        try:
-            self.desk.choose_bundle(where)
-        except PgrdError as error:
-            self.desk.state.sentence = str(error)
-
     def _load(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder of a model bundle")
         if folder:
-            try:
-                read_spec(folder)
-            except PgrdError as error:
-                self.desk.state.sentence = str(error)
-                return
-            self._choose_bundle(folder)
+            self.desk.try_bundle(folder)
