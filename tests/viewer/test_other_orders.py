@@ -105,15 +105,6 @@ def test_no_selection_and_a_wide_one_stay(review, qtbot, chosen):
     assert set(layers.selection) == set(points[:chosen])
 
 
-def test_plane_buttons_do_nothing_without_a_volume(make_window):
-    viewer = make_window()
-    dock = ReviewDock(viewer)
-    viewer.window.add_dock_widget(dock)
-    for plane in ("sagittal", "coronal", "axial"):
-        dock.views.plane(plane)
-    assert viewer.dims.order == (0, 1)
-
-
 def test_the_folder_is_never_an_accident(review, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     exports = review.dock.exports

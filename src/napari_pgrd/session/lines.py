@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +32,21 @@ class Lines:
     levels: NDArray[np.float32]
 
 
-def agreement_lines(votes: NDArray[np.floating], axis: int, index: int, levels: Sequence[float] = LEVELS) -> Lines:
+def agreement_lines(
+    votes: NDArray[Any], axis: int, index: int, levels: Sequence[float] = LEVELS, samples: int = 1
+) -> Lines:
     """Contours of the vote fractions of every foreground class on one slice.
 
     Parameters
     ----------
     votes : numpy.ndarray
-        ``(K, z, y, x)`` fractions of samples, class 0 the background.
+        ``(K, z, y, x)`` how many of ``samples`` chose each class, or fractions of one; class 0 the background.
     axis, index : int
         The sliced display axis (0, 1, 2 for z, y, x) and the slice.
     """
     vectors, classes, kept = [], [], []
     for k in range(1, len(votes)):
-        plane = np.take(votes[k], index, axis=axis)
+        plane = np.take(votes[k], index, axis=axis) / samples
         padded = np.pad(plane, 1)  # a structure that touches the edge still gets a closed line
         for level in levels:
             for path in find_contours(padded, level):

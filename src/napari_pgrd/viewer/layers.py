@@ -248,8 +248,7 @@ class LayerDesk:
         elif self.all_samples:
             lines = sample_outlines([self.display.show(m) for m in p.masks], *where, len(self.spec.labels))
         else:
-            votes = np.stack([self.display.show(p.agreement(k)) for k in range(len(self.spec.labels))])
-            lines = agreement_lines(votes, *where)
+            lines = agreement_lines(self.display.show(p.votes), *where, samples=p.samples)
         self._vectors(lines)
 
     def _vectors(self, lines: Lines) -> None:
@@ -286,8 +285,6 @@ class LayerDesk:
         """Turn to a plane; asked for by the reader, so the view may be fitted."""
         order = PLANES[plane]
         lead = self.viewer.dims.ndim - 3
-        if lead < 0:
-            return
         self.viewer.dims.ndisplay = 2
         self.viewer.dims.order = (*range(lead), *(lead + i for i in order))
         self.viewer.reset_view()
