@@ -98,8 +98,8 @@ def test_from_cases_to_a_bundle_that_segments(pgrd: Pgrd, dataset: Path, tmp_pat
     assert result.code == 0, result.err
     content = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     assert content["prior_temperature"] == used
-    assert content["provenance"]["tau"]["nll"] <= content["provenance"]["tau"]["nll_start"]
-    assert content["tau"] == pytest.approx(content["provenance"]["tau"]["value"], abs=1e-5)
+    assert content["provenance"]["map"]["nll"] <= content["provenance"]["map"]["nll_start"]
+    assert content["tau"] == pytest.approx(content["provenance"]["map"]["tau"], abs=1e-5)
     assert content["provenance"]["cases"] == {"train": 3, "calibration": 2, "validation": 2}
     assert all(t.dtype == np.float16 for t in load_file(bundle / "denoiser.safetensors").values())
     assert pgrd("bundle", "check", bundle).code == 0

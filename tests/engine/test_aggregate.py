@@ -50,6 +50,21 @@ def test_every_map_is_the_brute_force_one(n: int, classes: int) -> None:
         np.testing.assert_allclose(p.agreement(k), stack[:, k].mean(0), atol=1e-7)
 
 
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_the_first_calls_mean_is_mixed_in(weight: float) -> None:
+    y, first = _samples(5, 3), _samples(5, 3)[::-1].copy()
+    aggregate = Aggregate(np.full(y.shape[1:], 1 / 3, np.float32), TAU, mean_weight=weight)
+    for one, mean in zip(torch.from_numpy(y), torch.from_numpy(first), strict=True):
+        aggregate.add(one, mean)
+    p = aggregate.snapshot()
+    each = (1 - weight) * softmax(y.astype(np.float64) / TAU, axis=1) + weight * first
+    np.testing.assert_allclose(p.probability, each.mean(0), atol=1e-5)
+    np.testing.assert_allclose(p.entropy, entropy(each.mean(0), axis=0), atol=1e-4)
+    information = entropy(each.mean(0), axis=0) - entropy(each, axis=1).mean(0)
+    np.testing.assert_allclose(p.mutual_information, information, atol=1e-4)
+    assert np.array_equal(np.stack(p.masks), y.argmax(1))  # a sample's mask is its own
+
+
 def test_order_and_grouping_do_not_matter() -> None:
     y = _samples(9, 3)
     whole, turned, grouped = _run(y), _run(y[::-1].copy()), _run(y[4:], so_far=_run(y[:4]))

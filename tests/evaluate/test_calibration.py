@@ -8,7 +8,7 @@ import torch
 from scipy.special import softmax
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.evaluate.calibration import fit_tau, fit_temperature, temperature_nll
+from napari_pgrd.evaluate.calibration import fit_map, fit_temperature, temperature_nll
 
 
 def draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> np.ndarray:
@@ -31,31 +31,34 @@ def test_nll_is_torchs_cross_entropy() -> None:
     assert temperature_nll([logits], [labels], 0.7) == pytest.approx(expected, rel=1e-6)
 
 
-def test_tau_matches_a_brute_force_search() -> None:
+@pytest.mark.parametrize("blur", [0.02, 0.4])
+def test_tau_and_weight_match_a_brute_force_search(blur: float) -> None:
     rng = np.random.default_rng(3)
     cases = []
     for _ in range(2):
-        mean = softmax(rng.normal(0, 2, (3, 4000)), 0)
-        yhat = np.clip(mean + rng.normal(0, 0.1, (5, 3, 4000)), 0, 1).astype(np.float32)
-        cases.append((yhat, draw(np.log(mean), 1, rng)))
+        mean = softmax(rng.normal(0, 2, (3, 3000)), 0)
+        yhat = np.clip(mean + rng.normal(0, 0.1, (5, 3, 3000)), 0, 1).astype(np.float32)
+        first = np.clip(mean + rng.normal(0, blur, (5, 3, 3000)), 0, 1).astype(np.float32)
+        cases.append((yhat, first, draw(np.log(mean), 1, rng)))
 
-    def nll(tau: float) -> float:
+    def nll(tau: float, w: float) -> float:
         per_case = []
-        for yhat, labels in cases:
-            p = softmax(yhat.astype(float) / tau, 1).mean(0)
+        for yhat, first, labels in cases:
+            f = (first + 1e-6) / (first + 1e-6).sum(1, keepdims=True)
+            p = ((1 - w) * softmax(yhat.astype(float) / tau, 1) + w * f).mean(0)
             per_case.append(-np.log(np.clip(p[labels, np.arange(len(labels))], 1e-6, None)).mean())
         return float(np.mean(per_case))
 
-    fine = np.geomspace(0.02, 1, 800)
-    scores = [nll(t) for t in fine]
-    fit = fit_tau(iter(cases))
-    assert fit.value == pytest.approx(fine[int(np.argmin(scores))], rel=0.02)
-    assert fit.nll == pytest.approx(min(scores), abs=2e-4)
-    assert fit.nll_start == pytest.approx(nll(0.1), abs=1e-5)
+    best = min((nll(t, w), t, w) for t in np.geomspace(0.02, 1, 60) for w in np.linspace(0, 0.95, 20))
+    fit = fit_map(iter(cases))
+    assert fit.nll == pytest.approx(best[0], abs=3e-4)
+    assert fit.mean_weight == pytest.approx(best[2], abs=0.1)
+    assert nll(fit.tau, fit.mean_weight) == pytest.approx(best[0], abs=3e-4)
+    assert fit.nll_start == pytest.approx(nll(0.1, 0), abs=1e-5)
 
 
 def test_no_case_is_a_sentence() -> None:
     with pytest.raises(InputError, match="calibration cases"):
-        fit_tau([])
+        fit_map([])
     with pytest.raises(InputError, match="calibration cases"):
         fit_temperature([], [])

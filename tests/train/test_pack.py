@@ -24,15 +24,15 @@ def test_draws_are_the_samples_of_predict(tmp_path: Path) -> None:
     for name, data in (("image", volume.data[0]), ("label", truth)):
         nib.save(nib.Nifti1Image(data, affine), tmp_path / f"{name}.nii.gz")
     case = CaseFiles("a", (tmp_path / "image.nii.gz",), tmp_path / "label.nii.gz")
-    bundle = Bundle.load(make_tiny_bundle(tmp_path / "bundle"))
-    ((yhat, labels),) = draws(bundle, [case], "cpu")
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "bundle", mean_weight=0.4))
+    ((yhat, first, labels),) = draws(bundle, [case], "cpu")
     assert np.array_equal(labels, truth.ravel())
     *_, last = predict(read_volume(case.images), bundle, Request(device="cpu"))
     assert last.prediction is not None
     assert yhat.shape == (last.prediction.samples, 3, truth.size)
     assert all(np.array_equal(y.argmax(0), mask.ravel()) for y, mask in zip(yhat, last.prediction.masks, strict=True))
     soft = np.exp(yhat / bundle.spec.tau)
-    p = (soft / soft.sum(1, keepdims=True)).mean(0)
+    p = 0.6 * (soft / soft.sum(1, keepdims=True)).mean(0) + 0.4 * first.mean(0)
     assert np.allclose(p, last.prediction.probability.reshape(3, -1), atol=1e-5)
 
 

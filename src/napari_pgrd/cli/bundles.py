@@ -37,7 +37,7 @@ def show(bundle: Which) -> None:
         print(f"  label {label.value} {label.name} {label.colour}")
     s = spec.sampling
     print(f"  default {s.samples} samples of {s.steps} {s.solver} steps, eta {s.eta:g}")
-    print(f"  prior temperature {spec.prior_temperature:g}, tau {spec.tau:g}")
+    print(f"  prior temperature {spec.prior_temperature:g}, tau {spec.tau:g}, weight of the mean {spec.mean_weight:g}")
     r = spec.reliability
     if r is not None:
         print(f"  measured on {r.cases} validation cases: Dice {r.dice:.3f}")
@@ -66,7 +66,7 @@ def pack(
     out: Annotated[Path, Option(help="Folder of the new bundle.", show_default=False)],
     device: Annotated[str, Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Make a bundle of two finished trainings; tau is fitted on the calibration block."""
+    """Make a bundle of two finished trainings; tau and w are fitted on the calibration block."""
     from napari_pgrd.io.cases import choose, find_cases, read_split
     from napari_pgrd.train.pack import pack as make
     from napari_pgrd.train.pack import read_meta

@@ -1,6 +1,12 @@
 """From samples to probabilities: running sums, so that memory does not grow with the number of samples.
 
-One map feeds consensus, entropy, metrics and export alike: ``p = mean over samples of softmax(yhat / tau)``.
+One map feeds consensus, entropy, metrics and export alike, the mean over samples of
+
+    ``p_i = (1 - w) softmax(yhat_i / tau) + w mean_i``
+
+where ``mean_i`` is what the first network call of sample i, at t = T, already says of the mean: a few finished
+samples estimate the mean coarsely, that call estimates it finely and costs nothing more. tau and w are fitted on the
+calibration block; w = 0 is the map of the samples alone.
 """
 
 from __future__ import annotations
@@ -21,6 +27,12 @@ def entropy_of(p: NDArray[np.floating]) -> Floats:
     safe = np.where(p > 0, p, 1)
     out: Floats = -(p * np.log(safe)).sum(0).astype(np.float32)
     return np.maximum(out, 0)
+
+
+def on_simplex(y: Tensor) -> Tensor:
+    """``(K, ...)`` estimates as probabilities: below zero counts as zero, then renormalised."""
+    y = y.float().clamp_min(0) + 1e-6
+    return y / y.sum(0, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +84,7 @@ class Prediction:
 
     @cached_property
     def mutual_information(self) -> Floats:
-        """Entropy of p minus the mean entropy of the samples' softmaxes, nats."""
+        """Entropy of p minus the mean entropy of the samples' own maps, nats."""
         return np.maximum(self.entropy - self.sample_entropy / max(self.samples, 1), 0)
 
     def agreement(self, k: int) -> Floats:
@@ -84,9 +96,14 @@ class Aggregate:
     """Running sums over samples, on the grid of the source (or of its box)."""
 
     def __init__(
-        self, prior: Floats, tau: float, key: tuple[object, ...] = (), so_far: Prediction | None = None
+        self,
+        prior: Floats,
+        tau: float,
+        key: tuple[object, ...] = (),
+        so_far: Prediction | None = None,
+        mean_weight: float = 0.0,
     ) -> None:
-        self.prior, self.tau, self.key = prior, tau, key
+        self.prior, self.tau, self.key, self.mean_weight = prior, tau, key, mean_weight
         if so_far is not None:
             self.total, self.votes = so_far.total.copy(), so_far.votes.copy()
             self.sample_entropy, self.masks = so_far.sample_entropy.copy(), list(so_far.masks)
@@ -96,9 +113,20 @@ class Aggregate:
             self.sample_entropy = np.zeros(prior.shape[1:], np.float32)
             self.masks = []
 
-    def add(self, y: Tensor) -> NDArray[np.uint8]:
-        """Take in one sample ``yhat (K, x, y, z)``; returns its mask. Order and grouping of calls do not matter."""
-        soft = torch.softmax(y.float() / self.tau, 0).cpu().numpy()
+    def add(self, y: Tensor, mean: Tensor | None = None) -> NDArray[np.uint8]:
+        """Take in one sample; returns its mask. Order and grouping of calls do not matter.
+
+        Parameters
+        ----------
+        y, mean : Tensor
+            ``(K, x, y, z)``: the sample's yhat, and the yhat of its first network call, which may be left out only if
+            ``mean_weight`` is 0.
+        """
+        p = torch.softmax(y.float() / self.tau, 0)
+        if self.mean_weight > 0:
+            assert mean is not None
+            p = (1 - self.mean_weight) * p + self.mean_weight * on_simplex(mean)
+        soft = p.cpu().numpy()
         mask = y.argmax(0).to(torch.uint8).cpu().numpy()
         entropy = entropy_of(soft)
         chosen = [mask == k for k in range(len(self.votes))]

@@ -163,21 +163,21 @@ class _Run:
         pi = runner.prior(image)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
-            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far)
+            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far, spec.mean_weight)
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
             self.began = time.monotonic()
         sampler = runner.sampler(r)
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
-            y: Tensor | None = None
+            y, first = None, None
             states = sampler.draw(Case(image, pi), [sample_rng(r.seed, i) for i in indices])
-            for step, y in enumerate(states, 1):  # noqa: B007
+            for step, y in enumerate(states, 1):
+                first = y if first is None else first
                 self.calls += len(indices)
                 yield self._progress(len(indices) * step / r.steps)
-            assert y is not None
-            restored = self.restore(y)
-            for index, one in zip(indices, restored, strict=True):
-                mask = self.aggregate.add(one)
+            assert y is not None and first is not None
+            for index, one, mean in zip(indices, self.restore(y), self.restore(first), strict=True):
+                mask = self.aggregate.add(one, mean)
                 computed = indices.stop - 1 - index  # refined already, so that progress never steps back
                 yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot())
 

@@ -173,6 +173,7 @@ class BundleSpec(BaseModel):
     schedule: ScheduleSpec = ScheduleSpec()
     prior_temperature: float = Field(1.0, gt=0)
     tau: float = Field(0.1, gt=0)
+    mean_weight: float = Field(0.0, ge=0, le=1)
     sampling: SamplingDefaults = SamplingDefaults()
     reliability: Reliability | None = None
     provenance: dict[str, Any] = {}

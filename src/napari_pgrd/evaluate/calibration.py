@@ -1,6 +1,6 @@
-"""Fitting the two numbers that make probabilities honest: the prior's temperature and tau.
+"""Fitting the numbers that make probabilities honest: the prior's temperature, and tau and w of the samples' map.
 
-Both minimise the negative log-likelihood of the truth, averaged over the voxels of a case and then over cases, on the
+All minimise the negative log-likelihood of the truth, averaged over the voxels of a case and then over cases, on the
 calibration block only.
 """
 
@@ -19,15 +19,17 @@ from napari_pgrd.engine.errors import InputError, require
 FLOOR = 1e-6  # a probability counts as at least this much, so that one sure error is not infinitely bad
 TEMPERATURES = (0.05, 20.0)
 TAUS = np.geomspace(0.02, 1.0, 25)
+WEIGHTS = np.linspace(0, 0.95, 20)  # w = 1 would leave the samples out
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 
 
-class Fit(NamedTuple):
-    """A fitted number and the negative log-likelihood, in nats, before (at ``start``) and after."""
+class MapFit(NamedTuple):
+    """Fitted tau and w, and the negative log-likelihood, in nats, with them and at tau = ``start``, w = 0."""
 
-    value: float
+    tau: float
+    mean_weight: float
     nll: float
     start: float
     nll_start: float
@@ -58,35 +60,51 @@ def fit_temperature(logits: Sequence[Floats], labels: Sequence[Indices]) -> floa
     return float(np.exp(found.x))
 
 
-def fit_tau(cases: Iterable[tuple[Floats, Indices]], start: float = 0.1) -> Fit:
-    """The tau with the lowest NLL of ``p = mean over samples of softmax(yhat / tau)``.
+def fit_map(cases: Iterable[tuple[Floats, Floats, Indices]], start: float = 0.1) -> MapFit:
+    """The tau and w with the lowest NLL of ``p = mean over samples of (1 - w) softmax(yhat / tau) + w mean``.
 
-    One pass over the cases on a grid even in ``log tau``, refined by a parabola through the three lowest neighbours, so
-    that only one case's samples are in memory at a time.
+    One pass over the cases on a grid even in ``log tau`` and in w, tau then refined by a parabola through the three
+    lowest neighbours, so that only one case's samples are in memory at a time.
 
     Parameters
     ----------
-    cases : iterable of (yhat, labels)
-        ``yhat (M, K, N)`` clean estimates of M samples, ``labels (N,)`` true class indices.
+    cases : iterable of (yhat, first, labels)
+        ``yhat (M, K, N)`` estimates of M samples, ``first (M, K, N)`` those of their first network call,
+        ``labels (N,)`` true class indices.
     start : float
-        The value to compare with.
+        The tau to compare with, at w = 0.
     """
     taus = np.append(TAUS, start)
-    rows = [[_nll(_log_mean_softmax(yhat, tau), labels) for tau in taus] for yhat, labels in cases]
-    require(len(rows) > 0, InputError, "Fitting tau needs calibration cases, but none were given.")
-    *curve, nll_start = np.mean(rows, 0)
-    value, nll = _vertex(np.log(TAUS), np.array(curve))
-    return Fit(float(np.exp(value)), nll, start, float(nll_start))
+    tables = [_map_nll(*case, taus) for case in cases]
+    require(len(tables) > 0, InputError, "Fitting tau needs calibration cases, but none were given.")
+    table = np.mean(tables, 0)  # (taus, weights)
+    curve = table[:-1]
+    weight = int(np.unravel_index(np.argmin(curve), curve.shape)[1])
+    value, nll = _vertex(np.log(TAUS), curve[:, weight])
+    return MapFit(float(np.exp(value)), float(WEIGHTS[weight]), nll, start, float(table[-1, 0]))
 
 
-def _log_mean_softmax(yhat: Floats, tau: float) -> Floats:
-    """``(M, K, N) -> (K, N)``: log of the mean over samples, in float64 where it matters, sample by sample."""
-    total = np.zeros(yhat.shape[1:], np.float64)
-    for y in yhat:
-        z = y.astype(np.float32) / np.float32(tau)
-        total += np.exp(z - logsumexp(z, 0, keepdims=True))
-    mean: Floats = np.log(np.maximum(total / len(yhat), 1e-300))
-    return mean
+def _map_nll(yhat: Floats, first: Floats, labels: Indices, taus: Floats) -> Floats:
+    """NLL of one case for every tau and every w, ``(taus, weights)``; only the true class' probability matters."""
+    kept = np.maximum(first, 0) + 1e-6
+    mean = _true((kept / kept.sum(1, keepdims=True)).mean(0), labels)
+    rows = []
+    for tau in taus:
+        samples = np.zeros(len(labels))
+        for y in yhat:
+            z = y.astype(np.float32) / np.float32(tau)
+            samples += np.exp(_true(z, labels) - logsumexp(z, 0))
+        rows.append([_floored((1 - w) * samples / len(yhat) + w * mean) for w in WEIGHTS])
+    return np.array(rows)
+
+
+def _true(x: Floats, labels: Indices) -> Floats:
+    taken: Floats = np.take_along_axis(x, labels.reshape(1, -1), 0)[0]
+    return taken
+
+
+def _floored(p: Floats) -> float:
+    return float(-np.log(np.maximum(p, FLOOR)).mean())
 
 
 def _nll(log_p: Floats, labels: Indices) -> float:

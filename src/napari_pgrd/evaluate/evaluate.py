@@ -75,6 +75,7 @@ def evaluate(
             "digest": bundle.digest,
             "weights": bundle.spec.weights,
             "tau": bundle.spec.tau,
+            "mean_weight": bundle.spec.mean_weight,
             "prior_temperature": bundle.spec.prior_temperature,
         },
         "request": asked,

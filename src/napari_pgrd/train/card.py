@@ -35,7 +35,8 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
         If the evaluation is of other weights or of another tau or temperature than the bundle holds.
     """
     spec = bundle.spec
-    made = {"weights": spec.weights, "tau": spec.tau, "prior_temperature": spec.prior_temperature}
+    made = {"weights": spec.weights, "tau": spec.tau, "mean_weight": spec.mean_weight}
+    made |= {"prior_temperature": spec.prior_temperature}
     try:
         measured, pgrd = {key: evaluation["bundle"][key] for key in made}, evaluation["methods"]["pgrd"]
     except (KeyError, TypeError) as error:
@@ -79,8 +80,8 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
         "## Data and licence",
         _list(p.get("data", {})),
-        f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature and tau were fitted on "
-        "the calibration cases alone; the numbers below come from the validation cases alone.",
+        f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature, tau and weight were fitted "
+        "on the calibration cases alone; the numbers below come from the validation cases alone.",
         "## Training",
         _training(spec),
         "## Measured",
@@ -104,15 +105,16 @@ def _training(spec: BundleSpec) -> str:
             f"{t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {o['seed']}, "
             f"PyTorch {t['torch']}"
         )
-    tau, t = p.get("tau"), p.get("prior_temperature")
+    fit, t = p.get("map"), p.get("prior_temperature")
     if t:
         before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]
         lines.append(
             f"- prior temperature {t['temperature']}: calibration NLL {after:.4f}, at temperature 1 {before:.4f}"
         )
-    if tau:
+    if fit:
         lines.append(
-            f"- tau {tau['value']:.4f}: calibration NLL {tau['nll']:.4f}, at {tau['start']} {tau['nll_start']:.4f}"
+            f"- tau {fit['tau']:.4f}, weight of the first call's mean {fit['mean_weight']:.2f}: calibration NLL "
+            f"{fit['nll']:.4f}, at tau {fit['start']} and weight 0 {fit['nll_start']:.4f}"
         )
     return "\n".join(lines)
 

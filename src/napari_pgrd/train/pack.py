@@ -19,7 +19,7 @@ from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.spec import SCHEMA_VERSION, WEIGHTS, Label, SamplingDefaults, Scope
-from napari_pgrd.evaluate.calibration import Floats, Indices, fit_tau
+from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
@@ -75,7 +75,7 @@ def pack(
     prior, denoiser : Path
         Folders of the two trainings.
     calibration : sequence of CaseFiles
-        On which tau is fitted, with the bundle's default sampling.
+        On which tau and w are fitted, with the bundle's default sampling.
     blocks : mapping
         Number of cases in each block of the split, for the record.
     """
@@ -91,14 +91,17 @@ def pack(
         write_atomically(out / name, lambda path, source=source: shutil.copyfile(source, path))
     content = describe(records, meta, blocks)
     draft = save(out, {**content, "tau": FIRST_TAU})
-    fit = fit_tau(draws(draft, calibration, device, say), FIRST_TAU)
-    say(f"tau {fit.value:.4f} on {len(calibration)} cases: NLL {fit.nll:.4f}, at {FIRST_TAU} {fit.nll_start:.4f}")
-    content["provenance"]["tau"] = {**fit._asdict(), "cases": len(calibration), "seed": 0}
-    return save(out, {**content, "tau": round(fit.value, 5)})
+    fit = fit_map(draws(draft, calibration, device, say), FIRST_TAU)
+    say(
+        f"tau {fit.tau:.4f} and w {fit.mean_weight:.2f} on {len(calibration)} cases: NLL {fit.nll:.4f}, "
+        f"at tau {FIRST_TAU} and w 0 {fit.nll_start:.4f}"
+    )
+    content["provenance"]["map"] = {**fit._asdict(), "cases": len(calibration), "seed": 0}
+    return save(out, {**content, "tau": round(fit.tau, 5), "mean_weight": round(fit.mean_weight, 5)})
 
 
 def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mapping[str, int]) -> dict[str, Any]:
-    """``bundle.json`` but for tau and checksums."""
+    """``bundle.json`` but for tau, w and checksums."""
     first = PriorTraining.model_validate(records["prior"]["config"])
     second = DenoiserTraining.model_validate(records["denoiser"]["config"])
     known = [label.value for label in meta.labels]
@@ -141,8 +144,8 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
 
 def draws(
     bundle: Bundle, cases: Sequence[CaseFiles], device: str, say: Say = lambda text: None
-) -> Iterator[tuple[Floats, Indices]]:
-    """For each case the samples ``yhat (M, K, N)`` of the default sampling at seed 0, and the truth ``(N,)``."""
+) -> Iterator[tuple[Floats, Floats, Indices]]:
+    """Per case the last and first estimates ``(M, K, N)`` of the default sampling at seed 0; the truth ``(N,)``."""
     request = Request(device=device).resolved(bundle.spec)
     runner = Runner(bundle, resolve(device))
     sampler = runner.sampler(request)
@@ -153,10 +156,14 @@ def draws(
         image = image.to(runner.device)
         pi = runner.prior(image)
         batch = choose_batch(bundle.spec, image.shape[2:], runner.device)
-        parts = []
+        parts, firsts = [], []
         for start in range(0, request.samples or 0, batch):
             rngs = [sample_rng(request.seed, i) for i in range(start, min(start + batch, request.samples or 0))]
-            *_, y = sampler.draw(Case(image, pi), rngs)
+            first = None
+            for y in sampler.draw(Case(image, pi), rngs):
+                first = y if first is None else first
+            assert first is not None
             parts.append(restore(y).flatten(2).cpu())
+            firsts.append(restore(first).flatten(2).cpu())
         say(f"samples of {done}/{len(cases)} calibration cases")
-        yield torch.cat(parts).numpy(), truth.ravel()
+        yield torch.cat(parts).numpy(), torch.cat(firsts).numpy(), truth.ravel()
