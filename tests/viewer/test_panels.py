@@ -140,3 +140,32 @@ def test_planes_turn_the_view_and_the_lines_follow(review, qtbot):
         assert len(starts) > 0
         assert np.ptp(starts[:, axis]) == 0  # all on one slice of that axis
         assert plane in review.viewer.canvas.overlays.text.text
+
+
+def test_painting_after_an_export_says_that_it_is_not_exported(review, qtbot, tmp_path):
+    run(review, qtbot)
+    review.dock.corrections.start("consensus")
+    layer = review.viewer.layers.selection.active
+    review.dock.exports.choose_folder(str(tmp_path / "out"))
+    review.dock.exports.write({"mask"})
+    wait(qtbot, lambda: bool(review.state.exported))
+    review.viewer.dims.set_current_step(0, 3)  # looking is not editing
+    assert review.state.exported
+    layer.paint((4, 4, 4), 2)
+    assert not review.state.exported
+    layer.undo()
+    review.dock.exports.write({"mask"})
+    wait(qtbot, lambda: bool(review.state.exported))
+    layer.redo()
+    assert not review.state.exported
+
+
+def test_a_second_image_becomes_the_case_only_if_no_result_is_lost(review, qtbot, image_file):
+    review.desk.open(image_file)
+    assert review.state.source == review.viewer.layers[-1].name != "blobs"
+    run(review, qtbot)
+    held = review.state.source
+    review.desk.open(image_file)
+    assert review.state.source == held
+    assert review.state.drawn == 3
+    assert "was added" in find(review.dock, "sentence").text()

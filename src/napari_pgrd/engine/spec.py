@@ -210,8 +210,13 @@ class BundleSpec(BaseModel):
 def read_spec(where: str | os.PathLike[str]) -> BundleSpec:
     """The description of a bundle, its weights neither checked nor loaded."""
     folder = find(where)
-    refuse_pickles(folder)
-    return parse_spec(read_raw(folder / "bundle.json"), folder.name)
+    try:
+        refuse_pickles(folder)
+        return parse_spec(read_raw(folder / "bundle.json"), folder.name)
+    except OSError as error:
+        raise BundleError(
+            f"Bundle {folder.name} cannot be read ({error.strerror}). Check the folder's rights."
+        ) from error
 
 
 def find(where: str | os.PathLike[str]) -> Path:

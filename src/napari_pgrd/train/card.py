@@ -80,8 +80,8 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
         "## Data and licence",
         _list(p.get("data", {})),
-        f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature, tau and weight were fitted "
-        "on the calibration cases alone; the numbers below come from the validation cases alone.",
+        f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature, tau and weight were "
+        "fitted on the calibration cases alone; the numbers below come from the validation cases alone.",
         "## Training",
         _training(spec),
         "## Measured",

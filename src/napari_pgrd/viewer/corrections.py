@@ -17,6 +17,7 @@ class Corrections:
     """Start, find and step through corrections."""
 
     changed = Signal()
+    edited = Signal()  # a stroke, an undo, a redo; sometimes nothing at all
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -29,6 +30,8 @@ class Corrections:
         self.desk.viewer.layers.selection.events.active.disconnect(self._emit)
         for layer in self.desk.layers.of("correction"):
             layer.events.selected_label.disconnect(self._emit)
+            layer.events.labels_update.disconnect(self._edited)
+            layer.events.set_data.disconnect(self._edited)
 
     @property
     def layer(self) -> Labels | None:
@@ -68,6 +71,9 @@ class Corrections:
         layer.preserve_labels = True
         layer.mode = "paint"
         layer.events.selected_label.connect(self._emit)
+        layer.events.labels_update.connect(self._edited)  # a stroke
+        layer.events.set_data.connect(self._edited)  # undo and redo, and a change of slice too
+        self.edited.emit()
         self.changed.emit()
 
     def choose_label(self, value: int) -> None:
@@ -100,6 +106,9 @@ class Corrections:
         # screen, which may have been dragged on since.
         desk = self.desk
         return (desk.volume, desk.state.bundle, desk.request.box if desk.request else None)
+
+    def _edited(self) -> None:
+        self.edited.emit()
 
     def _emit(self) -> None:
         self.changed.emit()

@@ -188,7 +188,16 @@ class Desk:
         names = self.sources()
         if self.state.source not in (names or [""]):
             self.choose_source(names[0] if names else "")
+        elif event is not None and event.type == "inserted" and event.value.name in names:
+            self._greet(event.value)
         self.sources_changed.emit()
+
+    def _greet(self, layer: Image) -> None:
+        """A further image becomes the case unless that would take results off the screen."""
+        if self.state.drawn or self.state.phase is Phase.RUNNING:
+            self.state.sentence = f"{layer.name} was added. To segment it, choose it as the image under Sample."
+        else:
+            self.choose_source(layer.name)
 
     # ---- sampling
 

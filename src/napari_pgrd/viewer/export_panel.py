@@ -41,20 +41,26 @@ class ExportPanel(QWidget):
         self.show_it = button(
             "Show on image", "Load the exported mask back onto the image", "show_export", exports.show
         )
+        self.which = faint()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
-        for part in (row(self.folder, browse), *self.boxes.values(), self.go, self.done, self.show_it):
+        for part in (row(self.folder, browse), *self.boxes.values(), self.which, self.go, self.done, self.show_it):
             layout.addWidget(part)
         layout.addWidget(faint("volumes.csv and manifest.json are always written."))
         layout.addStretch()
         exports.desk.state.events.connect(self.refresh)
         exports.changed.connect(self.refresh)
+        exports.corrections.changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         state = self.exports.desk.state
         self.go.setEnabled(controls(state).can_export and not self.exports.busy)
+        correction = self.exports.corrections.layer
+        self.which.setText(
+            f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."
+        )
         self.done.setText(f"Written to {state.exported}" if state.exported else "")
         self.show_it.setEnabled(bool(state.exported))
         if not self.folder.hasFocus() and self.folder.text() != str(self.exports.folder):

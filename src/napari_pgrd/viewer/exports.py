@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 from superqt.utils import FunctionWorker
@@ -16,7 +17,6 @@ from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_pgrd.engine.aggregate import Prediction
@@ -36,6 +36,8 @@ class Exports:
         self.folder = self._own_folder()  # where to write
         self.files: list[Path] = []  # what was written last
         self.worker: FunctionWorker[list[Path]] | None = None
+        self._correction: NDArray[np.uint8] | None = None  # as it was written
+        corrections.edited.connect(self._edited)
 
     def close(self) -> None:
         """Let files be written to the end, but tell no dock about it."""
@@ -67,6 +69,12 @@ class Exports:
             self.folder = self._own_folder()
             self.changed.emit()
 
+    def _edited(self) -> None:
+        """What was painted after an export is in no file yet, so nothing may say that it is."""
+        now, then = self.corrections.values(), self._correction
+        if self.desk.state.exported and now is not None and (then is None or not np.array_equal(now, then)):
+            self.desk.state.exported = ""
+
     def write(self, parts: set[str]) -> None:
         """Write the chosen parts; the state says where they went, or why not."""
         p, volume, request, s = self.desk.prediction, self.desk.volume, self.desk.request, self.desk.state
@@ -74,6 +82,7 @@ class Exports:
             s.sentence = "There is nothing to export yet. Draw samples first."
             return
         s.sentence, s.exported = "", ""
+        self._correction = self.corrections.values()
         self.worker = FunctionWorker(
             _write,
             self.folder,
@@ -82,7 +91,7 @@ class Exports:
             s.bundle,
             request,
             frozenset(parts),
-            self.corrections.values(),
+            self._correction,
             self._files(),
         )
         self.worker.returned.connect(lambda files: self._written(files, volume))

@@ -86,7 +86,6 @@ class LayerDesk:
         self.spec: BundleSpec | None = None
         self.prediction: Prediction | None = None
         self.all_samples = False
-        self._newest: Labels | None = None
         self._lines_timer = QTimer(self.turns)
         self._lines_timer.setSingleShot(True)
         self._lines_timer.setInterval(LINES_PAUSE_MS)
@@ -132,7 +131,7 @@ class LayerDesk:
         """Remove every layer this plugin drew; never a correction."""
         self.turns.clear()
         self._lines_timer.stop()
-        self.prediction, self._newest = None, None
+        self.prediction = None
         for role in ("sample", "prior", "variance", "entropy", "consensus", "agreement"):
             for layer in self.of(role):
                 self.viewer.layers.remove(layer)
@@ -170,7 +169,6 @@ class LayerDesk:
         for role in ("prior", "sample"):
             for layer in self.of(role):
                 layer.visible = False
-        self._newest = None
         if (lines := self.first("agreement")) is not None:
             lines.visible = True
 
@@ -178,11 +176,13 @@ class LayerDesk:
         prior = self.first("prior")
         if prior is not None and prior.visible:
             prior.visible = False
-        if self._newest is not None and self._newest in self.viewer.layers:
-            self._newest.visible = False
-        layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=True, **self._grid())
+        for other in self.of("sample"):
+            if other.visible:
+                other.visible = False
+        flat = self.viewer.dims.ndisplay == 2  # in 3D a new label volume takes seconds to draw
+        layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=flat, **self._grid())
         layer.editable = False  # a stroke here would reach no export; corrections are copies
-        self._newest = self.insert(layer, "sample")
+        self.insert(layer, "sample")
 
     def _draw_consensus(self) -> None:
         if self.prediction is not None:

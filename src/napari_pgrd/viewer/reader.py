@@ -51,4 +51,4 @@ def is_mask(volume: Volume) -> bool:
     if float(volume.data.max()) > MAX_LABEL or float(volume.data.min()) != 0:
         return False
     values = np.unique(volume.data)
-    return len(values) <= MAX_LABEL and bool((values == np.rint(values)).all())
+    return 2 <= len(values) <= MAX_LABEL and bool((values == np.rint(values)).all())

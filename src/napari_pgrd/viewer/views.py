@@ -19,6 +19,7 @@ class Views:
         self.heat_shown = "off"
         self.sample = 0  # 0: none, else 1-based
         desk.predicted.connect(self._predicted)
+        desk.state.events.phase.connect(self._phase_changed)
 
     def plane(self, name: str) -> None:
         """Turn to a plane."""
@@ -78,6 +79,11 @@ class Views:
         for i, layer in enumerate(self.desk.layers.of("sample"), 1):
             if layer.visible != (i == number):
                 layer.visible = i == number
+
+    def _phase_changed(self) -> None:
+        """A run shows its newest sample and hides all at its end, so no sample is the chosen one."""
+        self.sample = 0
+        self.changed.emit()
 
     def _predicted(self) -> None:
         if self.desk.prediction is None:

@@ -33,7 +33,11 @@ def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | Non
         # torch and MONAI take seconds to import, so they are loaded here and not when the window opens.
         from napari_pgrd.engine.predict import predict
 
-        yield from predict(volume, _cached(bundle), request, so_far)
+        for update in predict(volume, _cached(bundle), request, so_far):
+            if update.prediction is not None:
+                # Computed here and cached, so that the window has nothing left to do but draw.
+                _ = update.prediction.consensus, update.prediction.entropy, update.prediction.variance
+            yield update
     except PgrdError:
         raise
     except Exception as error:
