@@ -160,3 +160,22 @@ def test_something_is_on_the_screen_in_two_and_three_dimensions(review, qtbot):
     qtbot.wait(200)
     review.viewer.layers["Consensus"].visible = True
     assert np.ptp(picture(review.viewer).astype(int)) > 100
+
+
+def test_sampling_again_draws_into_the_same_layers_and_removes_what_is_left_over(review, qtbot, tiny):
+    run(review, qtbot)
+    kept = {
+        name: review.viewer.layers[name] for name in ("Sample 01", "Sample 02", "Consensus", "Entropy", "Agreement")
+    }
+    review.state.seed, review.state.samples = 9, 2
+    run(review, qtbot)
+    wait(qtbot, lambda: "Sample 03" not in review.viewer.layers)
+    assert all(review.viewer.layers[name] is layer for name, layer in kept.items())
+    volume = read_volume(review.file)
+    *_, last = predict(volume, Bundle.load(tiny), Request(samples=2, steps=2, seed=9))
+    display = Display.of(volume)
+    for i, mask in enumerate(last.prediction.masks, 1):
+        np.testing.assert_array_equal(review.viewer.layers[f"Sample {i:02d}"].data, display.show(mask))
+    np.testing.assert_allclose(review.viewer.layers["Entropy"].data, display.show(last.prediction.entropy), atol=1e-6)
+    assert len(review.viewer.layers["Agreement"].data) > 0
+    assert not review.viewer.layers["Sample 01"].editable

@@ -221,7 +221,7 @@ class Desk:
         check_scope(self.volume, self.spec, box)
         more = s.drawn > 0 and s.drawn_settings == s.settings
         if not more:
-            self._forget()
+            self._forget(recycle=self.request is not None and self.request.box == box)
         display = Display.of(self.volume)
         self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
         self.request = Request(s.samples, s.steps, s.seed, s.solver or None, device=s.device, box=box)
@@ -290,9 +290,12 @@ class Desk:
                 self.box.layer.visible = False  # it would tint what is to be read
         s.phase = Phase.REVIEWING if s.drawn else Phase.READY
 
-    def _forget(self) -> None:
-        """Drop results, never a correction."""
-        self.layers.clear_results()
+    def _forget(self, recycle: bool = False) -> None:
+        """Drop results, never a correction; their layers are kept for a next run on the same grid if asked."""
+        if recycle:
+            self.layers.recycle_results()
+        else:
+            self.layers.clear_results()
         self.prediction = None
         s = self.state
         s.drawn, s.seconds, s.drawn_settings, s.exported = 0, 0.0, (), ""

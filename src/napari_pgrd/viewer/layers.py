@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Vectors
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.session.display import PLANE_TEXT, PLANES, Display
 from napari_pgrd.session.lines import Lines, agreement_lines, sample_outlines
+from napari_pgrd.viewer.turns import Turns
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 ROLE = "pgrd_role"
 ORDER = (
     "image",
+    "spare",
     "sample",
     "prior",
     "variance",
@@ -33,47 +33,11 @@ ORDER = (
     "correction",
     "box",
 )  # bottom to top
+MAPS = ("prior", "variance", "entropy", "consensus")
 MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
 HEAT_LIMITS = (0.1, float(np.log(2)))
 LINE_WIDTH_MM, OUTLINE_WIDTH_MM = 0.2, 0.1
 LINES_PAUSE_MS = 60  # redrawing lines took up to 68 ms on two busy cores
-TURN_MS = 15
-
-
-class Turns(QObject):
-    """Jobs for the event loop, one a turn, so that a burst of samples never holds the window up.
-
-    A job that is still waiting is replaced by a newer one of the same name: only the latest heat map is worth drawing.
-    """
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._jobs: OrderedDict[str, Callable[[], None]] = OrderedDict()
-        self._timer = QTimer(self)
-        self._timer.setInterval(TURN_MS)
-        self._timer.timeout.connect(self._next)
-
-    def later(self, name: str, job: Callable[[], None]) -> None:
-        """Do ``job`` in a coming turn."""
-        self._jobs[name] = job
-        self._timer.start()
-
-    def clear(self) -> None:
-        """Forget every waiting job."""
-        self._jobs.clear()
-        self._timer.stop()
-
-    def _next(self) -> None:
-        if self._jobs:
-            _, job = self._jobs.popitem(last=False)
-            job()
-        if not self._jobs:
-            self._timer.stop()
-
-    @property
-    def waiting(self) -> int:
-        """Number of jobs not yet done."""
-        return len(self._jobs)
 
 
 class LayerDesk:
@@ -132,9 +96,22 @@ class LayerDesk:
         self.turns.clear()
         self._lines_timer.stop()
         self.prediction = None
-        for role in ("sample", "prior", "variance", "entropy", "consensus", "agreement"):
+        for role in ("spare", "sample", *MAPS, "agreement"):
             for layer in self.of(role):
                 self.viewer.layers.remove(layer)
+
+    def recycle_results(self) -> None:
+        """Hide every result, for the next run on this grid to draw into: napari takes 0.3 s to remove one layer."""
+        self.turns.clear()
+        self._lines_timer.stop()
+        self.prediction = None
+        for role in ("sample", *MAPS):
+            for layer in self.of(role):
+                layer.visible = False
+        for layer in self.of("sample"):
+            layer.metadata[ROLE] = ("spare", id(layer))
+        if (lines := self.first("agreement")) is not None:
+            lines.data = np.zeros((0, 2, 3), np.float32)
 
     # ---- what a run brings
 
@@ -169,8 +146,14 @@ class LayerDesk:
         for role in ("prior", "sample"):
             for layer in self.of(role):
                 layer.visible = False
+        for layer in self.of("spare"):
+            self.turns.later(f"remove {layer.name}", lambda spare=layer: self._remove(spare))  # type: ignore[misc]
         if (lines := self.first("agreement")) is not None:
             lines.visible = True
+
+    def _remove(self, layer: Layer) -> None:
+        if layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _add_sample(self, name: str, values: NDArray[np.uint8]) -> None:
         prior = self.first("prior")
@@ -180,6 +163,11 @@ class LayerDesk:
             if other.visible:
                 other.visible = False
         flat = self.viewer.dims.ndisplay == 2  # in 3D a new label volume takes seconds to draw
+        if spares := self.of("spare"):
+            spares[0].data, spares[0].name, spares[0].visible = values, name, flat
+            spares[0].metadata[ROLE] = ("sample", id(spares[0]))
+            spares[0].editable = False
+            return
         layer = Labels(values, name=name, opacity=0.45, colormap=self.colours(), visible=flat, **self._grid())
         layer.editable = False  # a stroke here would reach no export; corrections are copies
         self.insert(layer, "sample")
@@ -195,6 +183,7 @@ class LayerDesk:
             self.insert(layer, role)
         else:
             layer.data = values
+            layer.visible = visible or layer.visible
         layer.editable = False  # napari allows it again with new data; the next sample would wipe a stroke out
 
     def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
