@@ -34,6 +34,7 @@ def main() -> None:
         live(1.0)
         window.grab().save(str(PICTURES / f"{name}.png"))
 
+    live(1.0)
     dock.desk.open_example()
     picture("opened")
     dock.desk.sample()

@@ -252,13 +252,21 @@ def test_ctrl_c_ends_with_130_and_writes_nothing(tiny: Path, tmp_path: Path, ima
         str(tmp_path / "out"),
     ]
     run = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background makes them, and so their children, deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not (tmp_path / "out").exists():  # made just before sampling begins
-        assert run.poll() is None, run.stderr.read() if run.stderr else ""
-        time.sleep(0.2)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
+    try:
+        while not (tmp_path / "out").exists():  # made just before sampling begins
+            assert run.poll() is None, run.stderr.read() if run.stderr else ""
+            time.sleep(0.2)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == 130
     assert "Traceback" not in err and out == ""
     assert not list((tmp_path / "out").iterdir())
