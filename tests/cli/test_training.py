@@ -132,6 +132,24 @@ def test_from_cases_to_a_bundle_that_segments(pgrd: Pgrd, dataset: Path, tmp_pat
     result = pgrd("bundle", "card", "--bundle", bundle, "--evaluation", report)
     assert result.code == 2 and "not of this bundle" in result.err
 
+    words = ("train", "prior", *data, "--config", config(tmp_path, PRIOR.format(steps=3)), "--device", "cpu")
+    result = pgrd(*words, "--start", bundle, "--out", tmp_path / "further")
+    assert result.code == 0, result.err
+    further = json.loads((tmp_path / "further" / "training.json").read_text(encoding="utf-8"))
+    (earlier,) = further["before"]
+    assert earlier["sha256"] == content["weights"]["prior.safetensors"] and earlier["steps"] == 60
+    first = load_file(tmp_path / "further" / "prior.safetensors")
+    gap = max(
+        float(np.abs(first[k].astype(np.float32) - v).max()) for k, v in load_file(prior / "prior.safetensors").items()
+    )
+    assert 0 < gap < 0.2  # three steps away from where it began, not from chance
+    result = pgrd(*words, "--start", tmp_path / "nowhere", "--out", tmp_path / "other")
+    assert result.code == 2 and "nowhere" in result.err
+
+    words = ("bundle", "pack", "--denoiser", denoiser, *data, "--meta", meta, "--out", tmp_path / "mixed")
+    result = pgrd(*words, "--prior", tmp_path / "further")
+    assert result.code == 2 and "trained beside another prior" in result.err
+
     before = load_file(prior / "prior.safetensors")
     words = ("train", "prior", *data, "--config", config(tmp_path, PRIOR.format(steps=60)), "--device", "cpu")
     assert pgrd(*words, "--out", prior).code == 0  # a finished training is only finished again

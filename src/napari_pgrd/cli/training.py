@@ -23,11 +23,14 @@ Data = Annotated[Path, Option(help="imagesTr/ + labelsTr/ (nnU-Net), or images/ 
 Out = Annotated[Path, Option(help="Folder of the training; one that was stopped goes on.", show_default=False)]
 Config = Annotated[Path | None, Option(help="TOML file; see docs/training.md.")]
 Split = Annotated[Path | None, Option(help="JSON with train, calibration and validation; default: by order of names.")]
+Start = Annotated[str | None, Option(help="Begin with the weights of this bundle (name or folder) or training.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
 
 
 @app.command()
-def prior(data: Data, out: Out, config: Config = None, split: Split = None, device: Device = "auto") -> None:
+def prior(
+    data: Data, out: Out, config: Config = None, split: Split = None, start: Start = None, device: Device = "auto"
+) -> None:
     """Train the prior and fit its temperature on the calibration block."""
     from napari_pgrd.engine.device import resolve
     from napari_pgrd.train.config import PriorTraining, read_config
@@ -35,7 +38,7 @@ def prior(data: Data, out: Out, config: Config = None, split: Split = None, devi
 
     settings, place = read_config(config, PriorTraining), resolve(device)
     train, calibration = blocks(data, split, out)
-    train_prior(train, calibration, fit_to_data(settings, data, train), out, place, tell)
+    train_prior(train, calibration, fit_to_data(settings, data, train), out, place, tell, start)
 
 
 @app.command()
@@ -45,6 +48,7 @@ def denoiser(
     prior: Annotated[Path, Option(help="Folder of the finished training of the prior.", show_default=False)],
     config: Config = None,
     split: Split = None,
+    start: Start = None,
     device: Device = "auto",
 ) -> None:
     """Train the denoiser around the frozen prior."""
@@ -54,7 +58,7 @@ def denoiser(
 
     settings, place = read_config(config, DenoiserTraining), resolve(device)
     train, calibration = blocks(data, split, out)
-    train_denoiser(train, calibration, settings, prior, out, place, tell)
+    train_denoiser(train, calibration, settings, prior, out, place, tell, start)
 
 
 def blocks(data: Path, split: Path | None, out: Path) -> tuple[list[CaseFiles], list[CaseFiles]]:

@@ -99,12 +99,12 @@ def _training(spec: BundleSpec) -> str:
     p = spec.provenance
     lines = []
     for stage, t in p.get("training", {}).items():
-        o = t["optimisation"]
-        lines.append(
-            f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {t['steps']} steps of batch {o['batch']} in "
-            f"{t['seconds'] / 60:.0f} minutes on {t['device']} ({t['precision']}), seed {o['seed']}, "
-            f"PyTorch {t['torch']}"
+        runs = "; then ".join(
+            f"{run['steps']} steps of batch {run['optimisation']['batch']} in {run['seconds'] / 60:.0f} minutes on "
+            f"{run['device']} ({run['precision']}), seed {run['optimisation']['seed']}, PyTorch {run['torch']}"
+            for run in [*t.get("before", []), t]
         )
+        lines.append(f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {runs}")
     fit, t = p.get("map"), p.get("prior_temperature")
     if t:
         before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]

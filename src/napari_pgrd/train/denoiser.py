@@ -15,13 +15,22 @@ from napari_pgrd.engine.nets import Denoiser
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.samplers.residual import ResidualSampler
 from napari_pgrd.engine.schedule import cosine_rhobar
-from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
+from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.data import Batches, TrainCase
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
 from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
-from napari_pgrd.train.prior import dice_scores, fingerprint, finish, fitted_temperature, load_cases, load_prior
+from napari_pgrd.train.prior import (
+    dice_scores,
+    digest,
+    fingerprint,
+    finish,
+    fitted_temperature,
+    load_cases,
+    load_prior,
+    start_from,
+)
 
 
 def train_denoiser(
@@ -32,8 +41,12 @@ def train_denoiser(
     out: Path,
     device: torch.device,
     say: Report,
+    start: str | Path | None = None,
 ) -> Path:
-    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it if none is set."""
+    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it if none is set.
+
+    With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then.
+    """
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
         config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})
@@ -45,7 +58,9 @@ def train_denoiser(
     config = complete(config, first.network, pi_of, cases, out, say)
     torch.manual_seed(config.optimisation.seed)
     net = Denoiser(config.network)
-    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, weights_digest(prior)))
+    began, before = start_from(start, net, "denoiser", say)
+    beside = digest(prior / WEIGHTS[0])
+    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, beside, *began))
     pi_of.precision = trainer.precision
     o = config.optimisation
     batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror)
@@ -57,7 +72,7 @@ def train_denoiser(
         return watch(model, watched, config, rhobar, pi_of, first, device)
 
     trainer.fit(batches, objective, validate, say)
-    return finish(trainer, "denoiser", config.model_dump_json(), train, say)
+    return finish(trainer, "denoiser", config.model_dump_json(), train, say, before=before, prior_sha256=beside)
 
 
 class PriorProbabilities:
@@ -182,10 +197,3 @@ def watch(
         true = [p.gather(0, c.label[None]).clamp_min(1e-6).log().mean() for p, c in zip(maps, cases, strict=True)]
         out[f"nll_{key}"] = -float(torch.stack(true).mean())
     return out
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 of the prior's weights."""
-    import hashlib
-
-    return hashlib.sha256((folder / "prior.safetensors").read_bytes()).hexdigest()

@@ -18,13 +18,13 @@ from napari_pgrd.engine.predict import Runner, choose_batch
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, sample_rng
-from napari_pgrd.engine.spec import SCHEMA_VERSION, WEIGHTS, Label, SamplingDefaults, Scope
+from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, SamplingDefaults, Scope
 from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
-from napari_pgrd.train.prior import read_record
+from napari_pgrd.train.prior import KEPT, digest, read_record
 
 FIRST_TAU = 0.1
 Say = Callable[[str], None]
@@ -79,16 +79,24 @@ def pack(
     blocks : mapping
         Number of cases in each block of the split, for the record.
     """
-    records = {"prior": read_record(prior), "denoiser": read_record(denoiser)}
-    out.mkdir(parents=True, exist_ok=True)
-    for stage, folder, name in zip(records, (prior, denoiser), WEIGHTS, strict=True):
-        source = folder / name
+    folders = dict(zip(("prior", "denoiser"), (prior, denoiser), strict=True))
+    records = {stage: read_record(folder) for stage, folder in folders.items()}
+    for stage, folder in folders.items():
         require(
-            records[stage].get("stage") == stage and source.is_file(),
+            records[stage].get("stage") == stage and (folder / f"{stage}.safetensors").is_file(),
             InputError,
             f"{folder.name} holds no finished training of the {stage}. Run 'pgrd train {stage}' first.",
         )
-        write_atomically(out / name, lambda path, source=source: shutil.copyfile(source, path))
+    require(
+        records["denoiser"].get("prior_sha256") in (None, digest(prior / "prior.safetensors")),
+        InputError,
+        f"The denoiser in {denoiser.name} was trained beside another prior than the one in {prior.name}. Give the "
+        "folder that 'pgrd train denoiser' was given as --prior.",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for stage, folder in folders.items():
+        source = folder / f"{stage}.safetensors"
+        write_atomically(out / source.name, lambda path, source=source: shutil.copyfile(source, path))
     content = describe(records, meta, blocks)
     draft = save(out, {**content, "tau": FIRST_TAU})
     fit = fit_map(draws(draft, calibration, device, say), FIRST_TAU)
@@ -110,9 +118,12 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         InputError,
         f"The labels have the values {known}, but the training had {sorted(first.labels)}. Name them in that order.",
     )
-    kept = ("steps", "seconds", "parameters", "device", "precision", "torch")
     training = {
-        stage: {**{k: record[k] for k in kept}, "optimisation": record["config"]["optimisation"]}
+        stage: {
+            **{k: record[k] for k in KEPT},
+            "optimisation": record["config"]["optimisation"],
+            "before": record.get("before", []),
+        }
         for stage, record in records.items()
     }
     fitted = ("temperature", "nll_at_temperature_1", "nll_at_temperature")

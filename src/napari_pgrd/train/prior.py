@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from napari_pgrd.engine.device import autocast
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, load_weights, named_weights
 from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.engine.spec import find, read_spec
 from napari_pgrd.evaluate.calibration import fit_temperature, temperature_nll
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
@@ -25,6 +28,9 @@ from napari_pgrd.train.loop import Batch, Report, Trainer
 from napari_pgrd.train.losses import PriorLoss
 from napari_pgrd.train.plots import learning_curves
 
+KEPT = ("steps", "seconds", "parameters", "device", "precision", "torch")
+"""What a bundle's description repeats of a training's record."""
+
 
 def train_prior(
     train: Sequence[CaseFiles],
@@ -33,8 +39,12 @@ def train_prior(
     out: Path,
     device: torch.device,
     say: Report,
+    start: str | Path | None = None,
 ) -> Path:
-    """Train the prior; returns the folder with ``prior.safetensors``, ``training.json`` and the learning curves."""
+    """Train the prior; returns the folder with ``prior.safetensors``, ``training.json`` and the learning curves.
+
+    With ``start``, a bundle (by name or folder) or a finished training, its weights are where this training begins.
+    """
     index = {value: i for i, value in enumerate(sorted(config.labels))}
     require(
         config.network.classes == len(index),
@@ -44,7 +54,9 @@ def train_prior(
     cases = load_cases(train, config, index, say)
     watched = load_cases(monitor[: config.optimisation.validate_cases], config, index, say)
     torch.manual_seed(config.optimisation.seed)
-    trainer = Trainer(build_prior(config.network), config.optimisation, out, device, fingerprint(config, train))
+    net = build_prior(config.network)
+    began, before = start_from(start, net, "prior", say)
+    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
     o = config.optimisation
     batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror)
     criterion = PriorLoss()
@@ -59,7 +71,7 @@ def train_prior(
         )
 
     trainer.fit(batches, loss, validate, say)
-    finish(trainer, "prior", config.model_dump_json(), train, say)
+    finish(trainer, "prior", config.model_dump_json(), train, say, before=before)
     calibrate(out, monitor, index, device, say)
     return out
 
@@ -158,13 +170,64 @@ def dice_scores(predicted: Sequence[Tensor], cases: Sequence[TrainCase], labels:
 
 def fingerprint(config: BaseModel, cases: Sequence[CaseFiles], *more: str) -> str:
     """What must not change between a run and its continuation."""
-    import hashlib
-
     text = json.dumps([config.model_dump(mode="json"), [c.name for c in cases], *more], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def finish(trainer: Trainer, name: str, config_json: str, train: Sequence[CaseFiles], say: Report) -> Path:
+def start_from(
+    where: str | Path | None, net: nn.Module, stage: str, say: Report
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Load the weights to begin with, heads that serve training only left as they are.
+
+    Returns
+    -------
+    sha256 : tuple of str
+        Of the weights; empty without a start.
+    before : list of dict
+        What is known of the trainings that made them, oldest first.
+
+    Raises
+    ------
+    PgrdError
+        If nothing is there, or the weights are of another network.
+    """
+    if where is None:
+        return (), []
+    folder = find(where)
+    path = folder / f"{stage}.safetensors"
+    require(
+        path.is_file(),
+        InputError,
+        f"{folder.name} holds no {path.name}. Give a bundle or a finished training to start.",
+    )
+    try:
+        load_weights(net, load_file(path))
+    except SafetensorError as error:
+        raise InputError(f"{path.name} in {folder.name} cannot be read ({error}). Copy it again.") from error
+    say(f"beginning with the weights of {folder.name}")
+    sha256 = digest(path)
+    if (folder / "bundle.json").is_file():
+        known = dict(read_spec(folder).provenance.get("training", {}).get(stage, {}))
+    else:
+        record = read_record(folder)
+        known = {k: record[k] for k in (*KEPT, "before") if k in record}
+        known["optimisation"] = record["config"]["optimisation"]
+    return (sha256,), [*known.pop("before", []), {**known, "sha256": sha256}]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def finish(
+    trainer: Trainer,
+    name: str,
+    config_json: str,
+    train: Sequence[CaseFiles],
+    say: Report,
+    **more: object,
+) -> Path:
     """Write the averaged weights in half precision, the record of the training, and its picture."""
     out = trainer.out
     weights = {
@@ -183,6 +246,7 @@ def finish(trainer: Trainer, name: str, config_json: str, train: Sequence[CaseFi
         "torch": torch.__version__.split("+")[0],
         "train_cases": [c.name for c in train],
         "parameters": sum(v.numel() for v in weights.values()),
+        **more,
         "history": trainer.history,
     }
     write_record(out, record)
