@@ -84,7 +84,7 @@ class Denoiser(nn.Module):
         self.config = config
         self.unet = DiffusionModelUNet(
             spatial_dims=config.dims,
-            in_channels=config.channels + 2 * config.classes,
+            in_channels=config.channels + (2 + config.hints) * config.classes,
             out_channels=config.classes,
             num_res_blocks=config.blocks,
             channels=config.widths,
@@ -96,7 +96,9 @@ class Denoiser(nn.Module):
         up = list(reversed(config.widths))
         self.heads = nn.ModuleDict({str(i): conv(up[i], config.classes, 1) for i in config.supervised})
 
-    def forward(self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor) -> Tensor:
+    def forward(
+        self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor, hint: Tensor | None = None
+    ) -> Tensor:
         """Velocity, float32.
 
         Parameters
@@ -107,13 +109,17 @@ class Denoiser(nn.Module):
             ``(B, C, *spatial)``.
         t, rb : Tensor
             ``(B,)``: the times and their ``rhobar``.
+        hint : Tensor, optional
+            ``(1 or B, K, *spatial)``: one-hot where the mask is known, zero elsewhere; only for a network with hints.
         """
-        raw, _ = self._run(s, image, pi, t, rb, keep=False)
+        raw, _ = self._run(s, image, pi, t, rb, hint, keep=False)
         return self.velocity(raw, s - pi, rb)
 
-    def raw(self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def raw(
+        self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor, hint: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """The network's own output and the heads' logits, for training."""
-        return self._run(s, image, pi, t, rb, keep=True)
+        return self._run(s, image, pi, t, rb, hint, keep=True)
 
     def velocity(self, raw: Tensor, r_t: Tensor, rb: Tensor) -> Tensor:
         """Turn the raw output into v."""
@@ -132,12 +138,15 @@ class Denoiser(nn.Module):
         return (1 - s) * (rb * (1 - rb)).sqrt() / w, (s / w).sqrt()
 
     def _run(
-        self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor, keep: bool
+        self, s: Tensor, image: Tensor, pi: Tensor, t: Tensor, rb: Tensor, hint: Tensor | None, keep: bool
     ) -> tuple[Tensor, list[Tensor]]:
         w = rb.float() * self.config.residual_std**2 + (1 - rb.float())  # variance of r_t
         # Unit variance for the network; bounded, because near t = 0 few voxels carry all of it.
         scale = w.rsqrt().clamp(max=4).reshape(-1, *[1] * (s.ndim - 1)).to(s.dtype)
-        x = torch.cat([pi + scale * (s - pi), image.expand(s.shape[0], *image.shape[1:]), pi.expand_as(s)], 1)
+        parts = [pi + scale * (s - pi), image.expand(s.shape[0], *image.shape[1:]), pi.expand_as(s)]
+        if self.config.hints:
+            parts.append(torch.zeros_like(s) if hint is None else hint.to(s.dtype).expand_as(s))
+        x = torch.cat(parts, 1)
         if self.config.dims == 2 and s.ndim == 5:
             return _slicewise(lambda z, n: self._unet(z, t.repeat_interleave(n), keep), x)
         return self._unet(x, t, keep)

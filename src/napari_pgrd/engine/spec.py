@@ -74,6 +74,8 @@ class DenoiserConfig(BaseModel):
         et al. 2022, in v-form); 1 is the plain v-parameterisation of the paper.
     supervised : tuple of int
         Decoder levels that carry a head of deep diffusion supervision, 0 being the coarsest. Training only.
+    hints : bool
+        Whether the network also hears what a reader has locked.
     """
 
     model_config = Frozen
@@ -87,6 +89,7 @@ class DenoiserConfig(BaseModel):
     groups: int = 8
     residual_std: float = 1.0
     supervised: tuple[int, ...] = (1, 2)
+    hints: bool = False
 
 
 class Label(BaseModel):

@@ -59,6 +59,9 @@ class DenoiserTraining(BaseModel):
         The lambda of deep diffusion supervision; 0 is the ablation without it.
     dds_times : tuple of float
         The supervised set, as fractions of T.
+    hint_share : float
+        Share of the training crops in which parts of the truth are told as a reader's corrections would be; above 0
+        the network has hints.
     residual_std : float, optional
         See :class:`DenoiserConfig`; None measures it on training cases.
     """
@@ -75,6 +78,7 @@ class DenoiserTraining(BaseModel):
     dds_weight: float = Field(0.1, ge=0)
     dds_tau: float = Field(1.0, gt=0)
     dds_times: tuple[float, float] = (0.0, 1.0)
+    hint_share: float = Field(0.0, ge=0, le=1)
     residual_std: float | None = None
 
 

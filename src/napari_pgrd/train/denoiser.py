@@ -19,6 +19,7 @@ from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.data import Batches, TrainCase
+from napari_pgrd.train.hints import draw_hints
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
 from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
 from napari_pgrd.train.prior import (
@@ -111,7 +112,8 @@ class Objective:
         wide = rb.reshape(-1, *[1] * (y.ndim - 1))
         r0 = process.residual(y, pi, c.residual_scale)
         r_t = process.diffuse(r0, eps, wide)
-        raw, psi = model.raw(pi + r_t, image, pi, t, rb)
+        hint = draw_hints(y, pi, np.random.default_rng((c.optimisation.seed, 13, step)), c.hint_share)
+        raw, psi = model.raw(pi + r_t, image, pi, t, rb, hint)
         skip, gain = model.preconditioning(rb, y.ndim)
         target = (process.velocity(r0, eps, wide) - skip * r_t) / gain
         loss = diffusion_loss(raw, target)
@@ -157,6 +159,7 @@ def complete(
         "classes": prior.classes,
         "residual_std": std,
         "supervised": supervised,
+        "hints": config.hint_share > 0,
     }
     network = DenoiserConfig(**{**config.network.model_dump(), **update})
     return config.model_copy(update={"network": network, "residual_std": std})

@@ -201,7 +201,7 @@ def start_from(
         f"{folder.name} holds no {path.name}. Give a bundle or a finished training to start.",
     )
     try:
-        load_weights(net, load_file(path))
+        load_weights(net, widened(load_file(path), net))
     except SafetensorError as error:
         raise InputError(f"{path.name} in {folder.name} cannot be read ({error}). Copy it again.") from error
     say(f"beginning with the weights of {folder.name}")
@@ -213,6 +213,19 @@ def start_from(
         known = {k: record[k] for k in (*KEPT, "before") if k in record}
         known["optimisation"] = record["config"]["optimisation"]
     return (sha256,), [*known.pop("before", []), {**known, "sha256": sha256}]
+
+
+def widened(tensors: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights for a network with more input channels: the new ones, which come last, go unheard at first."""
+    out = dict(tensors)
+    for name, mine in named_weights(net).items():
+        given = out.get(name)
+        if given is None or given.ndim < 3 or given.shape[1] >= mine.shape[1]:
+            continue
+        if given.shape[0] == mine.shape[0] and given.shape[2:] == mine.shape[2:]:
+            more = given.new_zeros(given.shape[0], mine.shape[1] - given.shape[1], *given.shape[2:])
+            out[name] = torch.cat([given, more], 1)
+    return out
 
 
 def digest(path: Path) -> str:
