@@ -100,6 +100,7 @@ def test_from_cases_to_a_bundle_that_segments(pgrd: Pgrd, dataset: Path, tmp_pat
     assert content["prior_temperature"] == used
     assert content["provenance"]["map"]["nll"] <= content["provenance"]["map"]["nll_start"]
     assert content["tau"] == pytest.approx(content["provenance"]["map"]["tau"], abs=1e-5)
+    assert content["volume_interval"] is None and "needs 9 calibration cases or more; there are 2" in result.err
     assert content["provenance"]["cases"] == {"train": 3, "calibration": 2, "validation": 2}
     assert all(t.dtype == np.float16 for t in load_file(bundle / "denoiser.safetensors").values())
     assert pgrd("bundle", "check", bundle).code == 0

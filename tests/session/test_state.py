@@ -9,7 +9,13 @@ from napari_pgrd.engine.aggregate import Aggregate
 from napari_pgrd.engine.spec import read_spec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session.state import Phase, ReviewState, controls
-from napari_pgrd.session.volumes import label_volumes, reliability_sentence, unanimous_sentence
+from napari_pgrd.session.volumes import (
+    interval_sentence,
+    label_volumes,
+    poorly_covered,
+    reliability_sentence,
+    unanimous_sentence,
+)
 from tests.tiny import make_tiny_bundle
 
 
@@ -62,6 +68,13 @@ def test_volumes_count_voxels(tmp_path, known, unit, size):
         assert row.unit == unit
         assert row.consensus == pytest.approx(int((prediction.probability.argmax(0) == k).sum()) * size)
         assert (row.low, row.high) == pytest.approx(tuple(np.percentile(counts, (5, 95)) * size))
+        assert row.interval is None
+    fitted = {"level": 0.9, "cases": 21, "widening": {"anterior": 0.25}}
+    spec = read_spec(make_tiny_bundle(tmp_path / "fitted", volume_interval=fitted))
+    anterior, posterior = label_volumes(prediction, volume, spec)
+    by = 0.25 * float(np.median([(m == 1).sum() for m in masks])) * size
+    assert anterior.interval == pytest.approx((anterior.low - by, anterior.high + by))
+    assert posterior.interval is None
 
 
 def test_sentences_say_what_was_measured_or_that_it_was_not(tmp_path):
@@ -78,3 +91,10 @@ def test_sentences_say_what_was_measured_or_that_it_was_not(tmp_path):
     measured = read_spec(make_tiny_bundle(tmp_path / "b", reliability=figures))
     assert "1 of 6" in reliability_sentence(measured, "anterior")
     assert "26%" in unanimous_sentence(measured)
+    assert poorly_covered(measured, "anterior") and not poorly_covered(unmeasured, "anterior")
+    assert interval_sentence(measured, "anterior") == ""
+    fitted = {"level": 0.9, "cases": 21, "widening": {"anterior": 0.25}}
+    figures |= {"interval_coverage": {"anterior": 5}, "volume_coverage": {"anterior": 5}}
+    honest = read_spec(make_tiny_bundle(tmp_path / "c", reliability=figures, volume_interval=fitted))
+    assert interval_sentence(honest, "anterior") == "90% interval; held the true volume in 5 of 6 cases"
+    assert not poorly_covered(honest, "anterior")

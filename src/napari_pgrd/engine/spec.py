@@ -145,7 +145,8 @@ class Reliability(BaseModel):
     """How far the samples may be believed, measured on the validation block.
 
     ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 %
-    range; ``unanimous_error_share`` is the part of the consensus' errors where every sample agreed.
+    range; ``interval_coverage`` the same for the conformal interval; ``unanimous_error_share`` is the part of the
+    consensus' errors where every sample agreed.
     """
 
     model_config = Frozen
@@ -156,6 +157,20 @@ class Reliability(BaseModel):
     volume_coverage: dict[str, int]
     unanimous_error_share: float
     dice: float
+    interval_coverage: dict[str, int] = {}
+
+
+class VolumeInterval(BaseModel):
+    """What makes an honest interval of the samples' volumes: see :mod:`napari_pgrd.evaluate.volumes`.
+
+    Fitted for each label name on ``cases`` calibration cases, to hold the true volume with probability ``level``.
+    """
+
+    model_config = Frozen
+
+    level: float = Field(gt=0, lt=1)
+    cases: int = Field(ge=1)
+    widening: dict[str, float]
 
 
 class BundleSpec(BaseModel):
@@ -179,6 +194,7 @@ class BundleSpec(BaseModel):
     mean_weight: float = Field(0.0, ge=0, le=1)
     sampling: SamplingDefaults = SamplingDefaults()
     reliability: Reliability | None = None
+    volume_interval: VolumeInterval | None = None
     provenance: dict[str, Any] = {}
     weights: dict[str, str]
 

@@ -18,8 +18,10 @@ from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.engine.predict import Runner, predict
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.evaluate import metrics
+from napari_pgrd.evaluate.volumes import conformal_range
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
 
@@ -73,10 +75,7 @@ def evaluate(
         "bundle": {
             "name": bundle.spec.name,
             "digest": bundle.digest,
-            "weights": bundle.spec.weights,
-            "tau": bundle.spec.tau,
-            "mean_weight": bundle.spec.mean_weight,
-            "prior_temperature": bundle.spec.prior_temperature,
+            **fitted(bundle.spec),
         },
         "request": asked,
         "device": runner.device.type,
@@ -87,6 +86,12 @@ def evaluate(
         "date": now(),
         "note": RESEARCH_USE,
     }
+
+
+def fitted(spec: BundleSpec) -> Row:
+    """What an evaluation holds for: the weights and everything fitted to them."""
+    keys = {"weights", "tau", "mean_weight", "prior_temperature", "volume_interval"}
+    return spec.model_dump(mode="json", include=keys)
 
 
 def _sampled(
@@ -110,10 +115,22 @@ def _sampled(
     return row | {
         "sample_dice": metrics.sample_dice(masks, truth, classes),
         "pairwise_dice": metrics.pairwise_dice(masks, classes),
+        "interval_covered": _interval_covered(masks, truth, bundle),
         "volume_covered": {label.name: metrics.volume_covered(masks, truth, k) for k, label in enumerate(labels, 1)},
         "errors": wrong,
         "unanimous_errors": unanimous,
     }
+
+
+def _interval_covered(masks: NDArray[np.uint8], truth: NDArray[np.int64], bundle: Bundle) -> dict[str, bool]:
+    """Whether the conformal interval of each label held its true volume."""
+    interval = bundle.spec.volume_interval
+    out = {}
+    for k, label in enumerate(bundle.spec.labels):
+        if interval is not None and label.name in interval.widening:
+            low, high = conformal_range((masks == k).reshape(len(masks), -1).sum(1), interval.widening[label.name])
+            out[label.name] = bool(low <= (truth == k).sum() <= high)
+    return out
 
 
 @torch.no_grad()
@@ -161,6 +178,8 @@ def summarise(rows: Sequence[Row], names: Sequence[str]) -> Row:
     covered = {n: [row["volume_covered"][n] for row in rows] for n in names} if sampled else {}
     errors = sum(row.get("errors", 0) for row in rows)
     out["volume_coverage"] = {n: float(np.mean(c)) for n, c in covered.items()} if sampled else None
+    held = {n: [row["interval_covered"][n] for row in rows] for n in rows[0].get("interval_covered", {})}
+    out["interval_coverage"] = {n: float(np.mean(h)) for n, h in held.items()} or None
     out["unanimous_error_share"] = sum(row["unanimous_errors"] for row in rows) / errors if sampled and errors else None
     out["seconds_per_case"] = _mean([row["seconds"] for row in rows])
     out["per_case"] = [{**row, "dice": _by(names, row["dice"])} for row in rows]

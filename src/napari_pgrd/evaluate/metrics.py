@@ -39,6 +39,8 @@ DEFINITIONS: Mapping[str, str] = {
     "pairwise_dice": "Mean over distinct pairs of samples and foreground classes of their Dice; mean over cases.",
     "volume_coverage": "Share of cases whose true volume lies in the 5-95 % range (linear quantiles) of the "
     "samples' volumes.",
+    "interval_coverage": "As volume_coverage, of the conformal 90 % interval: that range widened on both sides by a "
+    "share of the median volume that was fitted on the calibration cases.",
     "unanimous_error_share": "Of all wrong voxels of the consensus, over all cases, the share at which every sample "
     "chose the same class.",
     "seconds_per_case": "Wall time from the volume in memory to its maps, mean over cases.",

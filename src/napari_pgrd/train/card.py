@@ -8,6 +8,7 @@ from typing import Any
 from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.evaluate.evaluate import fitted
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import RESEARCH_USE
 
@@ -35,8 +36,7 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
         If the evaluation is of other weights or of another tau or temperature than the bundle holds.
     """
     spec = bundle.spec
-    made = {"weights": spec.weights, "tau": spec.tau, "mean_weight": spec.mean_weight}
-    made |= {"prior_temperature": spec.prior_temperature}
+    made = fitted(spec)
     try:
         measured, pgrd = {key: evaluation["bundle"][key] for key in made}, evaluation["methods"]["pgrd"]
     except (KeyError, TypeError) as error:
@@ -44,7 +44,7 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
     require(
         measured == made,
         InputError,
-        f"The evaluation is not of this bundle: weights, tau or temperature differ from {spec.name}'s. "
+        f"The evaluation is not of this bundle: weights or what was fitted to them differ from {spec.name}'s. "
         "Evaluate it again.",
     )
     n = evaluation["cases"]
@@ -53,6 +53,7 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
         "steps": evaluation["request"]["steps"],
         "samples": evaluation["request"]["samples"],
         "volume_coverage": {name: round(share * n) for name, share in pgrd["volume_coverage"].items()},
+        "interval_coverage": {name: round(share * n) for name, share in (pgrd.get("interval_coverage") or {}).items()},
         "unanimous_error_share": round(pgrd["unanimous_error_share"] or 0.0, 4),
         "dice": round(pgrd["dice"]["mean"], 4),
     }
@@ -66,7 +67,10 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
     """``MODEL_CARD.md`` as text."""
     p, r, asked = spec.provenance, spec.reliability, evaluation["request"]
     assert r is not None
-    covered = "; ".join(f"{name} in {k} of {r.cases}" for name, k in r.volume_coverage.items())
+    covered, held = (
+        "; ".join(f"{name} in {k} of {r.cases}" for name, k in counts.items())
+        for counts in (r.volume_coverage, r.interval_coverage)
+    )
     sections = [
         f"# {spec.name}: {spec.title}",
         f"**{RESEARCH_USE}.** The samples show where this model wavers; they are no substitute for a reader.",
@@ -77,7 +81,8 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         f"- Where all samples agree they can all be wrong: {r.unanimous_error_share:.1%} of the consensus' wrong "
         "voxels on validation lay where every sample agreed.\n"
         f"- The samples' 5-95 % range of volumes held the true volume for {covered} validation cases.\n"
-        "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
+        + (f"- The interval fitted on the calibration cases held it for {held} of them.\n" if held else "")
+        + "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
         "## Data and licence",
         _list(p.get("data", {})),
         f"Cases: {', '.join(f'{v} {k}' for k, v in p.get('cases', {}).items())}. Temperature, tau and weight were "

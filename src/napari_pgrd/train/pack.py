@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_pgrd.engine.bundle import Bundle, save
@@ -20,6 +22,7 @@ from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, SamplingDefaults, Scope
 from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
+from napari_pgrd.evaluate.volumes import LEVEL, fit_widening
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
@@ -99,13 +102,43 @@ def pack(
         write_atomically(out / source.name, lambda path, source=source: shutil.copyfile(source, path))
     content = describe(records, meta, blocks)
     draft = save(out, {**content, "tau": FIRST_TAU})
-    fit = fit_map(draws(draft, calibration, device, say), FIRST_TAU)
+    volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    fit = fit_map(_counting(draws(draft, calibration, device, say), volumes), FIRST_TAU)
     say(
         f"tau {fit.tau:.4f} and w {fit.mean_weight:.2f} on {len(calibration)} cases: NLL {fit.nll:.4f}, "
         f"at tau {FIRST_TAU} and w 0 {fit.nll_start:.4f}"
     )
     content["provenance"]["map"] = {**fit._asdict(), "cases": len(calibration), "seed": 0}
-    return save(out, {**content, "tau": round(fit.tau, 5), "mean_weight": round(fit.mean_weight, 5)})
+    content |= {"tau": round(fit.tau, 5), "mean_weight": round(fit.mean_weight, 5)}
+    return save(out, {**content, "volume_interval": fit_interval(volumes, meta, say)})
+
+
+def _counting(
+    cases: Iterable[tuple[Floats, Floats, Indices]], volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> Iterator[tuple[Floats, Floats, Indices]]:
+    """Pass the draws on, noting the voxels ``(M, K)`` of each sample's classes and those of the truth ``(K,)``."""
+    for yhat, first, truth in cases:
+        k = yhat.shape[1]
+        counts = np.stack([np.bincount(y.argmax(0), minlength=k) for y in yhat])
+        volumes.append((counts, np.bincount(truth, minlength=k)))
+        yield yhat, first, truth
+
+
+def fit_interval(
+    volumes: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], meta: Meta, say: Say
+) -> dict[str, Any] | None:
+    """The conformal interval of every label but the background; None where the cases are too few for one."""
+    try:
+        widening = {
+            label.name: round(fit_widening([c[:, k] for c, _ in volumes], [float(t[k]) for _, t in volumes]), 4)
+            for k, label in enumerate(meta.labels)
+            if k
+        }
+    except InputError as error:
+        say(f"no volume interval: {error}")
+        return None
+    say(f"volume interval at {LEVEL:.0%}: widened by {widening}")
+    return {"level": LEVEL, "cases": len(volumes), "widening": widening}
 
 
 def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mapping[str, int]) -> dict[str, Any]:

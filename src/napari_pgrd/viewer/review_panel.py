@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import controls
-from napari_pgrd.session.volumes import label_volumes, reliability_sentence, unanimous_sentence
+from napari_pgrd.session.volumes import (
+    LabelVolume,
+    interval_sentence,
+    label_volumes,
+    poorly_covered,
+    reliability_sentence,
+    unanimous_sentence,
+)
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.views import HEATS, Views
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.engine.spec import BundleSpec
 
 LEGEND = "Strong line: border of half of the samples.\nFaint lines: borders of 25 and 75 %."
 
@@ -84,13 +92,25 @@ class ReviewPanel(QWidget):
         self._summed = desk.prediction
         lines = []
         for v in label_volumes(desk.prediction, desk.volume, desk.spec):
-            digits = 2 if v.unit == "mL" else 0
-            spread = f"{v.low:.{digits}f}\u2013{v.high:.{digits}f}"
-            lines.append(
-                f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> '
-                f"{escape(v.name[:1].upper() + v.name[1:])} "
-                f"<b>{v.consensus:.{digits}f} {v.unit}</b> samples {spread}<br>"
-                f'<span style="color:#969696">{escape(reliability_sentence(desk.spec, v.name))}</span></p>'
-            )
+            lines.append(_volume_text(v, desk.spec))
         self.volumes.setText("".join(lines))
         self.unanimous.setText(unanimous_sentence(desk.spec))
+
+
+def _volume_text(v: LabelVolume, spec: BundleSpec) -> str:
+    """One label's volume: the interval that can be signed first, the spread of the samples with what it is worth."""
+    digits = 2 if v.unit == "mL" else 0
+
+    def span(low: float, high: float) -> str:
+        return f"{low:.{digits}f}\u2013{high:.{digits}f}"
+
+    spread, worth = f"samples {span(v.low, v.high)}", reliability_sentence(spec, v.name)
+    if v.interval is not None and poorly_covered(spec, v.name):
+        worth = f"{spread}: {worth}"
+        spread = f"in {span(*v.interval)}"
+        worth = f"{interval_sentence(spec, v.name)}<br>{worth}"
+    name = escape(v.name[:1].upper() + v.name[1:])
+    return (
+        f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> {name} '
+        f'<b>{v.consensus:.{digits}f} {v.unit}</b> {spread}<br><span style="color:#969696">{worth}</span></p>'
+    )
