@@ -220,7 +220,8 @@ class LayerDesk:
 
     def current_slice(self) -> tuple[int, int] | None:
         """``(display axis, index)`` of the slice on screen in this grid; None in 3D or outside the grid."""
-        if self.display is None or self.prediction is None or self.viewer.dims.ndisplay != 2:
+        dims = self.viewer.dims  # without layers there are but two of them
+        if self.display is None or self.prediction is None or dims.ndisplay != 2 or dims.ndim < 3:
             return None
         axis = int(self.viewer.dims.not_displayed[-1]) - (self.viewer.dims.ndim - 3)
         world = self.viewer.dims.point[self.viewer.dims.not_displayed[-1]]
