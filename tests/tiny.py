@@ -57,6 +57,7 @@ def make_tiny_bundle(
     scope: Mapping[str, Any] | None = None,
     prepare: Mapping[str, Any] | None = None,
     seed: int = 0,
+    hints: bool = False,
     **content: Any,
 ) -> Path:
     """Write a bundle into ``folder`` (made if need be) and return the folder.
@@ -67,6 +68,8 @@ def make_tiny_bundle(
         Each with ``value``, ``name`` and ``colour``; the background first.
     scope, prepare
         Fields to set beyond the defaults, which take any image in voxels of 1 mm.
+    hints
+        Whether the denoiser hears locks.
     content
         Top-level fields of ``bundle.json`` to set: ``name``, ``tau``, ``schedule``, ``sampling`` ...
     """
@@ -74,7 +77,9 @@ def make_tiny_bundle(
     classes = len(labels)
     common = {"dims": dims, "channels": channels, "classes": classes}
     prior_config = PriorConfig(**common, filters=(8, 8, 8), deep_supervision=0)
-    denoiser_config = DenoiserConfig(**common, widths=(8, 8), attention=(False, False), residual_std=0.3, supervised=())
+    denoiser_config = DenoiserConfig(
+        **common, widths=(8, 8), attention=(False, False), residual_std=0.3, supervised=(), hints=hints
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior = build_prior(prior_config).eval()

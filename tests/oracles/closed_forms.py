@@ -47,6 +47,24 @@ def mixture(modes: Tensor, weights: Tensor, scale: float = 1.0, spread: float = 
     return denoise
 
 
+def gaussian(covariance: Tensor) -> Denoise:
+    """The ideal v where the residual ``(m, 1, N)`` is a Gaussian field of covariance ``(N, N)``; differentiable."""
+    values, axes = torch.linalg.eigh(covariance.double())
+
+    def denoise(s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float) -> Tensor:
+        r = s - pi
+        gain = axes * (np.sqrt(rb) * values / (rb * values + 1 - rb)) @ axes.T
+        return (np.sqrt(rb) * r - r @ gain) / np.sqrt(1 - rb)
+
+    return denoise
+
+
+def conditional_mean(covariance: Tensor, known: Tensor, value: float) -> Tensor:
+    """``(N,)``: mean of a Gaussian field of mean 0, given that it has one value on ``known (N,)``."""
+    c = covariance.double()
+    return c[:, known] @ torch.linalg.solve(c[known][:, known], torch.full((int(known.sum()),), value).double())
+
+
 def onehot(masks: np.ndarray, classes: int) -> Tensor:
     """``(J, *spatial)`` integers to ``(J, K, *spatial)`` float64."""
     return torch.nn.functional.one_hot(torch.from_numpy(masks).long(), classes).movedim(-1, 1).double()

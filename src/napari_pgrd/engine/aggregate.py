@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.prediction import Floats, Prediction, entropy_of
 
 __all__ = ["Aggregate", "Prediction", "entropy_of", "on_simplex"]
@@ -28,7 +29,7 @@ def on_simplex(y: Tensor) -> Tensor:
 
 
 class Aggregate:
-    """Running sums over samples, on the grid of the source (or of its box)."""
+    """Running sums over samples, on the grid of the source (or of its box); what is locked there is kept exactly."""
 
     def __init__(
         self,
@@ -37,7 +38,9 @@ class Aggregate:
         key: tuple[object, ...] = (),
         so_far: Prediction | None = None,
         mean_weight: float = 0.0,
+        locks: Locks | None = None,
     ) -> None:
+        self.locks = locks
         self.prior, self.tau, self.key, self.mean_weight = prior, tau, key, mean_weight
         if so_far is not None:
             self.total, self.votes = so_far.total.copy(), so_far.votes.copy()
@@ -63,6 +66,8 @@ class Aggregate:
             p = (1 - self.mean_weight) * p + self.mean_weight * on_simplex(mean)
         soft = p.cpu().numpy()
         mask = y.argmax(0).to(torch.uint8).cpu().numpy()
+        if self.locks is not None:
+            mask = self.locks.settle_sample(mask, len(self.masks))
         entropy = entropy_of(soft)
         chosen = [mask == k for k in range(len(self.votes))]
         # Nothing is added before everything is computed: a sample retried after memory ran out must not count twice.
@@ -77,7 +82,7 @@ class Aggregate:
         """An immutable copy of the present state; before the first sample, p is the prior."""
         n = len(self.masks)
         p = self.total / n if n else self.prior
-        p = p / p.sum(0, keepdims=True)
-        return Prediction(
-            p, self.votes.copy(), tuple(self.masks), self.prior, self.total.copy(), self.sample_entropy.copy(), self.key
-        )
+        p, entropy = p / p.sum(0, keepdims=True), self.sample_entropy.copy()
+        if self.locks is not None:
+            p, entropy = self.locks.settle_probability(p), self.locks.settle_entropy(entropy, n)
+        return Prediction(p, self.votes.copy(), tuple(self.masks), self.prior, self.total.copy(), entropy, self.key)

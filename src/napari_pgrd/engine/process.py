@@ -73,6 +73,18 @@ def ddim_step(r0: Tensor, eps: Tensor, z: Tensor | None, rb_t: float, rb_u: floa
     return r_u if z is None or sigma == 0 else r_u + sigma * z
 
 
+def guidance(r_t: Tensor, r0: Tensor, r0_known: Tensor, mask: Tensor) -> Tensor:
+    """The pull of known voxels K on all others, through the network (Chung et al. 2023).
+
+    ``g = -grad_{r_t} 1/2 ||(r0hat - r0_K)[K]||^2 / ||(r0hat - r0_K)[K]||`` for each sample, and 0 on K itself, whose
+    state is known. ``r0`` must have been computed from ``r_t`` with gradients.
+    """
+    miss = torch.where(mask, r0 - r0_known, 0)
+    (gradient,) = torch.autograd.grad(miss.square().sum() / 2, r_t)
+    norm = miss.detach().flatten(1).norm(dim=1).reshape(-1, *[1] * (r0.ndim - 1))
+    return torch.where(mask, 0, -gradient / (norm + 1e-8))
+
+
 def dpmpp2m_step(r_t: Tensor, r0: Tensor, previous: Tensor | None, lam: tuple[float, float, float]) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), data prediction, variance-preserving.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.locks import LockMethod, Locks
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box
 
@@ -15,7 +17,8 @@ MAX_SAMPLES = 1024
 class Request:
     """What the reader asks for; None takes the bundle's default.
 
-    ``batch`` is how many samples are refined together; None chooses by device and memory.
+    ``batch`` is how many samples are refined together; None chooses by device and memory. ``locks`` is what the reader
+    has settled, and ``lock_method`` how the rest is made to agree with it: see ``ResidualSampler``.
     """
 
     samples: int | None = None
@@ -26,6 +29,8 @@ class Request:
     device: str = "auto"
     box: Box | None = None
     batch: int | None = None
+    locks: Locks | None = None
+    lock_method: str | None = None
 
     def resolved(self, spec: BundleSpec) -> Request:
         """With every default filled in and every range checked."""
@@ -39,6 +44,8 @@ class Request:
             self.device,
             self.box,
             self.batch,
+            self.locks,
+            self.lock_method or (None if self.locks is None else d.lock_method),
         )
         T = spec.schedule.T
         assert out.samples is not None and out.steps is not None and out.eta is not None
@@ -59,4 +66,21 @@ class Request:
         require(
             out.batch is None or out.batch >= 1, InputError, f"{out.batch} samples at once were asked for; at least 1."
         )
+        out._check_locks(spec)
         return out
+
+    def _check_locks(self, spec: BundleSpec) -> None:
+        methods = get_args(LockMethod)
+        require(
+            self.lock_method is None or self.lock_method in methods,
+            InputError,
+            f"There is no way of respecting locks named {self.lock_method!r}; choose one of {', '.join(methods)}.",
+        )
+        require(
+            self.lock_method != "hint" or spec.denoiser.hints,
+            InputError,
+            f"The denoiser of {spec.name} was not trained to hear locks, so 'hint' cannot be used with it. "
+            "Choose 'guidance' or 'replacement', or a bundle that was trained with hints.",
+        )
+        if self.locks is not None:
+            self.locks.check(len(spec.labels), self.samples or 0)

@@ -12,16 +12,31 @@ from torch import Tensor
 
 from napari_pgrd.engine.errors import BundleError
 
-Denoise = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
-"""``(s_t, image, pi, t, rhobar_t) -> v``, all ``(m, ., *spatial)``; a sampler knows no network class."""
+Denoise = Callable[..., Tensor]
+"""``(s_t, image, pi, t, rhobar_t) -> v``, all ``(m, ., *spatial)``; a sampler knows no network class.
+
+A sixth argument, ``Known.y``, comes only where the network hears what is known.
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What samples must keep.
+
+    ``y (1 or m, K, *spatial)`` is one-hot where ``mask (1 or m, 1, *spatial)`` is set, and zero elsewhere.
+    """
+
+    y: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
 class Case:
-    """One prepared image: ``image (1, C, *spatial)`` and the scaled prior ``pi (1, K, *spatial)``."""
+    """One prepared image ``(1, C, *spatial)``, the scaled prior ``pi (1, K, *spatial)`` and what is known already."""
 
     image: Tensor
     pi: Tensor
+    known: Known | None = None
 
 
 class Sampler(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import BundleError, require
+from napari_pgrd.engine.locks import LockMethod
 from napari_pgrd.engine.schedule import Array, cosine_rhobar
 
 SCHEMA_VERSION = 1
@@ -131,7 +132,7 @@ class ScheduleSpec(BaseModel):
 
 
 class SamplingDefaults(BaseModel):
-    """What the window and the command line start with."""
+    """What the window and the command line start with; ``lock_method`` is how samples are made to agree with locks."""
 
     model_config = Frozen
 
@@ -139,6 +140,7 @@ class SamplingDefaults(BaseModel):
     eta: float = Field(0.0, ge=0, le=1)
     steps: int = Field(8, ge=1)
     samples: int = Field(16, ge=1)
+    lock_method: LockMethod = "guidance"
 
 
 class Reliability(BaseModel):
@@ -211,6 +213,8 @@ class BundleSpec(BaseModel):
             raise ValueError("the first label must be the background, value 0")
         if len({label.value for label in self.labels}) != k:
             raise ValueError("two labels share one value")
+        if self.sampling.lock_method == "hint" and not self.denoiser.hints:
+            raise ValueError("sampling.lock_method is 'hint', but the denoiser has no hint channels")
         if set(self.weights) != set(WEIGHTS):
             raise ValueError(f"weights must name exactly {', '.join(WEIGHTS)}")
         return self

@@ -1,4 +1,9 @@
-"""The sampler of prior-guided residual diffusion."""
+"""The sampler of prior-guided residual diffusion, free or around voxels that are known.
+
+Known voxels follow the process backwards from their true residual: at every time ``r_t[K] = sqrt(rhobar_t) r_0K +
+sqrt(1 - rhobar_t) eps_K``, and at the end exactly y_K. eps_K is the sample's own noise at those voxels, moved on by the
+solver as it is elsewhere; so nothing else is drawn, and the noise of a free voxel is the same with and without locks.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from torch import Tensor
 
 from napari_pgrd.engine import process
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.locks import LockMethod
 from napari_pgrd.engine.sampler import Case, Denoise, noise
 from napari_pgrd.engine.schedule import Array, half_log_snr, lambda_steps, trailing_steps
 
@@ -37,6 +43,11 @@ class ResidualSampler:
         False is the ablation without the prior: pi = 0 in the process and in the network's input.
     clip : bool
         Keep every estimate of the clean mask on the simplex. Off only where an exact linear process is studied.
+    lock_method : "replacement", "guidance" or "hint"
+        How the rest is made to agree with known voxels: by their noisy truth in the state alone; by gradients of their
+        error, too, which costs a backward pass a step; or by telling a network that was trained to hear them.
+    zeta : float
+        Weight of the guidance.
     """
 
     denoise: Denoise
@@ -47,6 +58,8 @@ class ResidualSampler:
     scale: float = 1.0
     prior_guided: bool = True
     clip: bool = True
+    lock_method: LockMethod = "replacement"
+    zeta: float = 1.0
 
     def __post_init__(self) -> None:
         require(
@@ -67,11 +80,13 @@ class ResidualSampler:
         previous: tuple[int, Tensor] | None = None
         for t, u in pairwise(times):
             rb_t, rb_u = float(self.rhobar[t]), float(self.rhobar[u])
-            v = self.denoise(pi + r, case.image, pi, t, rb_t)
+            v, pull = self._call(r, case, pi, t, rb_t)
             r0, eps = process.recover(r, v, rb_t)
             y = pi + r0 / self.scale
             if self.clip:
                 y = process.clean(r0, pi, self.scale)
+            y = _settled(y, case)
+            if self.clip or case.known is not None:
                 r0 = process.residual(y, pi, self.scale)
                 eps = (r - process.root(rb_t) * r0) / process.root(1 - rb_t)  # t > 0, so never a division by zero
             if multistep:
@@ -82,10 +97,30 @@ class ResidualSampler:
             else:
                 z = self._z(rngs, shape, device, u) if self.eta > 0 else None
                 r = process.ddim_step(r0, eps, z, rb_t, rb_u, self.eta)
+            if pull is not None and u:
+                r = r + self.zeta * pull
             previous = (t, r0)
-            yield y if u else pi + r / self.scale
+            yield y if u else _settled(pi + r / self.scale, case)
+
+    def _call(self, r: Tensor, case: Case, pi: Tensor, t: int, rb_t: float) -> tuple[Tensor, Tensor | None]:
+        """One network call: the velocity, and the pull of known voxels where it is wanted."""
+        known = case.known
+        if known is None or self.lock_method != "guidance":
+            hint = (known.y,) if known is not None and self.lock_method == "hint" else ()
+            with torch.no_grad():
+                return self.denoise(pi + r, case.image, pi, t, rb_t, *hint), None
+        with torch.enable_grad():
+            r = r.detach().requires_grad_()
+            v = self.denoise(pi + r, case.image, pi, t, rb_t)
+            r0, _ = process.recover(r, v, rb_t)
+            pull = process.guidance(r, r0, process.residual(known.y, pi, self.scale), known.mask)
+        return v.detach(), pull
 
     @staticmethod
     def _z(rngs: Sequence[np.random.Generator], shape: Sequence[int], device: torch.device, u: int) -> Tensor:
         """Noise for a stochastic step; the last one, to u = 0, adds none and so draws none."""
         return noise(rngs, shape, device) if u else torch.zeros((len(rngs), *shape), device=device)
+
+
+def _settled(y: Tensor, case: Case) -> Tensor:
+    return y if case.known is None else torch.where(case.known.mask, case.known.y, y)
