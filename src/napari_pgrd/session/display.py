@@ -55,6 +55,17 @@ class Display:
         z, y, x = (t + s * lo for t, s, lo in zip(self.translate, self.scale, starts, strict=True))
         return replace(self, translate=(z, y, x))
 
+    def index(self, voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Where a voxel of the grid, of ``shape``, lies in the display array."""
+        i, j, k = voxel
+        x, y, z = (lo for lo, _ in self.reorder.box(((i, i + 1), (j, j + 1), (k, k + 1)), shape))
+        return z, y, x
+
+    def world(self, index: tuple[int, int, int]) -> tuple[float, float, float]:
+        """Where a voxel of the display array lies on the screen's axes (z, y, x)."""
+        z, y, x = (t + s * i for t, s, i in zip(self.translate, self.scale, index, strict=True))
+        return z, y, x
+
     def show(self, data: NDArray[Any]) -> NDArray[Any]:
         """``(..., x, y, z)`` on the volume's grid to ``(..., z, y, x)`` on the screen's; a view."""
         return np.swapaxes(self.reorder.apply(data), -1, -3)

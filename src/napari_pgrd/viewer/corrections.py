@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -18,9 +22,13 @@ class Corrections:
 
     changed = Signal()
     edited = Signal()  # a stroke, an undo, a redo; sometimes nothing at all
+    started = Signal(Labels, str)  # a new correction, and what it is a copy of
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.naming: Callable[[Labels, str], AbstractContextManager[None]] = lambda layer, name: nullcontext()
+        """Told which operation the next change of a layer is; whoever keeps a log sets it."""
+        self._starts: WeakKeyDictionary[Labels, NDArray[np.uint8]] = WeakKeyDictionary()
         desk.viewer.layers.events.removed.connect(self._emit)
         desk.viewer.layers.selection.events.active.connect(self._emit)
 
@@ -58,9 +66,19 @@ class Corrections:
             indices = p.prior.argmax(0).astype(np.uint8)
         else:
             indices = p.masks[int(source.split()[1]) - 1]
-        values = np.array(spec.values[display.show(indices)])  # a copy nobody else holds
-        layer = Labels(values, name="Correction", opacity=0.45, colormap=self.desk.layers.colours(), **display.layer)
+        self.add(spec.values[indices], source)
+
+    def add(self, values: NDArray[np.uint8], source: str) -> Labels:
+        """Add an editable copy of a mask of label values ``(x, y, z)`` on the grid of the prediction.
+
+        ``source`` says what it is a copy of.
+        """
+        spec, display = self.desk.spec, self.desk.layers.display
+        assert spec is not None and display is not None
+        shown = np.array(display.show(values), np.uint8, order="C")  # a copy nobody else holds
+        layer = Labels(shown, name="Correction", opacity=0.45, colormap=self.desk.layers.colours(), **display.layer)
         layer.metadata[GRID] = self._grid()
+        self._starts[layer] = np.array(values, np.uint8)
         self.desk.layers.insert(layer, "correction")
         for role in ("consensus", "prior", "sample"):
             for other in self.desk.layers.of(role):
@@ -73,8 +91,33 @@ class Corrections:
         layer.events.selected_label.connect(self._emit)
         layer.events.labels_update.connect(self._edited)  # a stroke
         layer.events.set_data.connect(self._edited)  # undo and redo, and a change of slice too
+        self.started.emit(layer, source)
         self.edited.emit()
         self.changed.emit()
+        return layer
+
+    def put(self, values: NDArray[np.uint8], operation: str) -> int:
+        """Make the correction equal to a mask of label values ``(x, y, z)``, as one step that can be undone.
+
+        Returns
+        -------
+        int
+            How many voxels changed.
+        """
+        layer, display = self.layer, self.desk.layers.display
+        if layer is None or display is None:
+            return 0
+        shown = display.show(values)
+        where = np.nonzero(np.asarray(layer.data) != shown)
+        if len(where[0]):
+            with self.naming(layer, operation), layer.block_history():
+                layer.data_setitem(where, shown[where])
+            self.edited.emit()
+        return len(where[0])
+
+    def start_of(self, layer: Labels) -> NDArray[np.uint8]:
+        """What a correction was when it began, ``(x, y, z)`` label values."""
+        return self._starts[layer]
 
     def choose_label(self, value: int) -> None:
         """Paint with a label; 0 erases, and may then erase any label."""
