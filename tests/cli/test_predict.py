@@ -270,3 +270,67 @@ def test_ctrl_c_ends_with_130_and_writes_nothing(tiny: Path, tmp_path: Path, ima
     assert run.returncode == 130
     assert "Traceback" not in err and out == ""
     assert not list((tmp_path / "out").iterdir())
+
+
+def lock_files(folder: Path) -> tuple[Path, Path, np.ndarray, np.ndarray]:
+    """A correction that no sample would make by itself, the mask of a slice, and both as arrays."""
+    labels = ((blob_volume()[1] + 1) % 3).astype(np.uint8)
+    mask = np.zeros(labels.shape, np.uint8)
+    mask[9] = 1
+    elsewhere = np.where(mask, labels, 9).astype(np.uint8)  # the bundle knows no 9, but nobody locked it
+    return write(folder / "correction.nii.gz", elsewhere), write(folder / "locked.nii.gz", mask), labels, mask > 0
+
+
+def test_locked_voxels_are_kept_and_the_manifest_says_so(pgrd: Pgrd, tiny: Path, image: Path, tmp_path: Path) -> None:
+    correction, locked, labels, mask = lock_files(tmp_path)
+    out = tmp_path / "out"
+    words = ("--correction", correction, "--locked", locked, "--lock-method", "replacement")
+    result = pgrd("predict", image, "--bundle", tiny, *QUICK, *words, "--out", out)
+    assert result.code == 0, result.err
+    segmentation, samples, probability = (
+        np.asarray(nib.load(out / f"{name}.nii.gz").dataobj) for name in ("segmentation", "samples", "probability")
+    )
+    assert np.array_equal(segmentation[mask], labels[mask])
+    assert all(np.array_equal(samples[..., i][mask], labels[mask]) for i in range(2))
+    assert np.array_equal(probability[mask], np.eye(3)[labels[mask]])
+    kept = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["request"]["locks"]
+    assert (kept["method"], kept["voxels"]) == ("replacement", int(mask.sum()))
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("alone", "Locks need two files"),
+        ("method alone", "there are none. Give --correction and --locked"),
+        ("grid", "correction.nii.gz has another grid"),
+        ("empty", "locked.nii.gz is 0 everywhere"),
+        ("value", "correction.nii.gz: the label map holds the values [9]"),
+        ("hint", "was not trained to hear locks"),
+        ("over", "segmentation.nii.gz in that folder is the image itself"),
+    ],
+)
+def test_locks_that_cannot_be_used_are_one_sentence(
+    pgrd: Pgrd, tiny: Path, image: Path, tmp_path: Path, fault: str, sentence: str
+) -> None:
+    correction, locked, labels, _ = lock_files(tmp_path)
+    words: tuple[object, ...] = ("--correction", correction, "--locked", locked)
+    out = tmp_path / "out"
+    if fault == "alone":
+        words = words[:2]
+    elif fault == "method alone":
+        words = ("--lock-method", "guidance")
+    elif fault == "grid":
+        write(correction, labels, np.diag([1, 1, 1.5, 1]))
+    elif fault == "empty":
+        write(locked, np.zeros_like(labels))
+    elif fault == "value":
+        write(locked, np.ones_like(labels))
+    elif fault == "hint":
+        words = (*words, "--lock-method", "hint")
+    elif fault == "over":
+        out.mkdir()
+        words = ("--correction", correction.rename(out / "segmentation.nii.gz"), "--locked", locked)
+        result = pgrd("predict", image, "--bundle", tiny, *QUICK, *words, "--out", out)
+        assert result.code == 2 and sentence in result.err
+        return
+    assert sentence in refused(pgrd, out, image, "--bundle", tiny, *QUICK, *words)

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,17 +43,34 @@ def predict(
     eta: Eta = None,
     device: Device = "auto",
     box: Annotated[str | None, Option(help="Voxels to segment: x0:x1,y0:y1,z0:z1.")] = None,
+    correction: Annotated[Path | None, Option(help="A corrected label map, to sample around; with --locked.")] = None,
+    locked: Annotated[Path | None, Option(help="A mask: where it is not 0, the correction is kept exactly.")] = None,
+    lock_method: Annotated[str | None, Option(help="replacement, guidance or hint; default: the bundle's.")] = None,
 ) -> None:
     """Segment an image: mask, samples, probability, variance, entropy, volumes and a manifest."""
     from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.io.locks import read_locks
     from napari_pgrd.io.nifti import read_volume
     from napari_pgrd.session.export import check_destination, export
 
-    request = Request(samples, steps, seed, solver, eta, device, parse_box(box))
+    require(
+        (correction is None) == (locked is None),
+        InputError,
+        "Locks need two files: --correction with the labels, and --locked with a mask of what is sure. Give both.",
+    )
+    require(
+        lock_method is None or locked is not None,
+        InputError,
+        "--lock-method says how samples respect locks, but there are none. Give --correction and --locked, too.",
+    )
+    request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method)
     volume, loaded = read_volume(image), Bundle.load(bundle)
-    check_destination(out, image)
+    if correction is not None and locked is not None:
+        request = replace(request, locks=read_locks(correction, locked, volume, loaded.spec))
+    source = [*image, *(path for path in (correction, locked) if path)]
+    check_destination(out, source)
     prediction = run(volume, loaded, request)
-    written = export(out, prediction, volume, loaded, request, source=image)
+    written = export(out, prediction, volume, loaded, request, source=source)
     report(prediction, volume, loaded)
     print(f"Wrote {', '.join(path.name for path in written)} to {out}")
 
