@@ -136,7 +136,7 @@ def signed_distance(mask: Mask, steps: Steps) -> NDArray[np.float64]:
     """Exact distance of pixel centres to the outline, which runs between pixels; positive inside, in mm."""
     if mask.all():  # no outline: the border of the image serves
         return signed_distance(np.pad(mask, 1), steps)[1:-1, 1:-1]
-    # A grid of half steps: even places are pixel centres, each odd one lies between the two or four pixels that it sees.
+    # On a grid of half steps even places are pixel centres; an odd one lies between the two or four pixels it sees.
     seen = sliding_window_view(mask.repeat(2, axis=0).repeat(2, axis=1), (2, 2))
     outline = seen.any((2, 3)) & ~seen.all((2, 3))
     distance = ndimage.distance_transform_edt(~outline, sampling=steps / 2)[::2, ::2]
