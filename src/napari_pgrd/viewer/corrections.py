@@ -11,6 +11,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_pgrd.session.change import Change
 from napari_pgrd.viewer.desk import Desk
 
 BRUSH = 3  # napari's default of 10 is wider than a hippocampus
@@ -107,13 +108,19 @@ class Corrections:
         layer, display = self.layer, self.desk.layers.display
         if layer is None or display is None:
             return 0
-        shown = display.show(values)
-        where = np.nonzero(np.asarray(layer.data) != shown)
-        if len(where[0]):
-            with self.naming(layer, operation), layer.block_history():
-                layer.data_setitem(where, shown[where])
-            self.edited.emit()
-        return len(where[0])
+        shown = np.ascontiguousarray(display.show(values))
+        indices = np.flatnonzero(np.asarray(layer.data) != shown)
+        return self.apply(Change(indices, shown.reshape(-1)[indices]), operation)
+
+    def apply(self, change: Change, operation: str) -> int:
+        """Make a change of the display array ``(z, y, x)``, as one step that can be undone; returns its voxels."""
+        layer = self.layer
+        if layer is None or not len(change.indices):
+            return 0
+        with self.naming(layer, operation), layer.block_history():
+            layer.data_setitem(np.unravel_index(change.indices, layer.data.shape), change.values)
+        self.edited.emit()
+        return len(change.indices)
 
     def start_of(self, layer: Labels) -> NDArray[np.uint8]:
         """What a correction was when it began, ``(x, y, z)`` label values."""

@@ -54,6 +54,7 @@ class PlacesDesk:
 
     def close(self) -> None:
         """Let go of the viewer."""
+        self.corrections.edited.disconnect(self._recheck.start)
         self._recheck.stop()
         self._stop()
         self.desk.viewer.dims.events.current_step.disconnect(self.look)
@@ -72,9 +73,9 @@ class PlacesDesk:
         self.worker.start()
 
     def _found(self, of: Prediction, found: tuple[tuple[Place, ...], str]) -> None:
+        if self.worker is None or of is not self.desk.prediction or self.desk.layers.display is None:
+            return  # closed meanwhile, or of samples that are no longer there
         self.worker = None
-        if of is not self.desk.prediction or self.desk.layers.display is None:
-            return
         places, self.families = found
         self.seen.expect(self.desk.layers.display.show(worth_seeing(of)))
         self.places.show(places)
