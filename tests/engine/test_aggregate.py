@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,8 @@ def test_memory_grows_by_one_byte_a_voxel_and_sample_only() -> None:
     def held() -> int:
         arrays = [v for v in vars(aggregate).values() if isinstance(v, np.ndarray)]
         lists = [a for v in vars(aggregate).values() if isinstance(v, list) for a in v]
-        return sum(a.nbytes if a.base is None else a.base.untyped_storage().nbytes() for a in arrays + lists)
+        owners = {id(o): o.nbytes for o in (a if a.base is None else a.base for a in arrays + lists)}
+        return sum(owners.values())
 
     sizes = [held()]
     for one in torch.from_numpy(y):
@@ -120,6 +123,16 @@ def test_memory_grows_by_one_byte_a_voxel_and_sample_only() -> None:
         assert mask.dtype == np.uint8
         sizes.append(held())
     assert np.diff(sizes).tolist() == [np.prod(SHAPE)] * 12
+
+
+def test_masks_lie_in_pages_of_their_own() -> None:
+    y = torch.from_numpy(_samples(2, 3))
+    aggregate = Aggregate(np.full(y.shape[1:], 1 / 3, np.float32), TAU)
+    first, second = aggregate.add(y[0]), aggregate.add(y[1])
+    assert np.array_equal(first, y[0].argmax(0))
+    starts = [m.__array_interface__["data"][0] for m in (first, second)]
+    assert all(start % mmap.PAGESIZE == 0 for start in starts)
+    assert starts[0] != starts[1]
 
 
 def test_entropy_of_certainty_and_of_ignorance() -> None:

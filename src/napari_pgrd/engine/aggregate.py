@@ -11,6 +11,8 @@ calibration block; w = 0 is the map of the samples alone.
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,6 +28,17 @@ def on_simplex(y: Tensor) -> Tensor:
     """``(K, ...)`` estimates as probabilities: below zero counts as zero, then renormalised."""
     y = y.float().clamp_min(0) + 1e-6
     return y / y.sum(0, keepdim=True)
+
+
+def outside_the_heap(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy in pages of its own.
+
+    Masks stay, the tensors around them come and go: masks among them left the heap in pieces that fit nothing else,
+    0.3 MB for every sample of 0.06 MB.
+    """
+    out = np.frombuffer(mmap.mmap(-1, mask.size), np.uint8).reshape(mask.shape)
+    out[...] = mask
+    return out
 
 
 class Aggregate:
@@ -68,6 +81,7 @@ class Aggregate:
         mask = y.argmax(0).to(torch.uint8).cpu().numpy()
         if self.locks is not None:
             mask = self.locks.settle_sample(mask, len(self.masks))
+        mask = outside_the_heap(mask)
         entropy = entropy_of(soft)
         chosen = [mask == k for k in range(len(self.votes))]
         # Nothing is added before everything is computed: a sample retried after memory ran out must not count twice.
