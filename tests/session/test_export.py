@@ -22,11 +22,16 @@ from napari_pgrd.engine.errors import ExportError, InputError
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.nifti import read_volume
-from napari_pgrd.session.export import export
+from napari_pgrd.session.export import check_destination, export
+from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from tests.tiny import LABELS, make_tiny_bundle
 
 SHAPE = (7, 6, 5)
 VALUES = np.array([0, 9, 4])
+REVIEW = ReviewSummary(
+    (PlaceRow("tip", "changed", 0.25, "mL", (1, 2, 3)),),
+    (4, 7), "A.B.", {"review": 61.5}, {"stroke": 3, "undo": 1}, source_name="DOE, JANE",
+)  # fmt: skip
 ALL = {
     "segmentation.nii.gz", "samples.nii.gz", "probability.nii.gz", "variance.nii.gz", "entropy.nii.gz", "volumes.csv",
     "manifest.json",
@@ -172,13 +177,20 @@ def test_the_manifest_tells_how_and_not_who(bundle: Bundle, tmp_path: Path) -> N
     prediction, _ = draw(SHAPE)
     out = tmp_path / "out"
     request = Request(samples=3, steps=2, seed=5, solver="ddpm", device="cpu")
-    export(out, prediction, read_volume(path), bundle, request, extra={"edits": 4})
+    export(out, prediction, read_volume(path), bundle, request, review=REVIEW)
     text = (out / "manifest.json").read_text(encoding="utf-8")
     manifest = json.loads(text)
     assert manifest["bundle"]["sha256"] == hashlib.sha256((bundle.folder / "bundle.json").read_bytes()).hexdigest()
     asked = manifest["request"]
     assert (asked["samples"], asked["steps"], asked["seed"], asked["solver"]) == (3, 2, 5, "ddpm")
-    assert manifest["device"] == "cpu" and manifest["edits"] == 4
+    assert manifest["device"] == "cpu"
+    assert manifest["review"] == {
+        "places": [{"name": "tip", "state": "changed", "stake": 0.25, "unit": "mL", "centre": [1, 2, 3]}],
+        "slices_seen": [4, 7],
+        "initials": "A.B.",
+        "seconds": {"review": 61.5},
+        "edits": {"stroke": 3, "undo": 1},
+    }
     assert manifest["versions"]["torch"] == torch.__version__ and manifest["versions"]["numpy"] == np.__version__
     assert manifest["shape"] == list(SHAPE) and np.allclose(manifest["affine"], oblique())
     assert set(manifest["files"]) == ALL - {"manifest.json"}
@@ -194,8 +206,39 @@ def test_only_what_was_asked_for_is_written(bundle: Bundle, tmp_path: Path) -> N
     volume = read_volume(source(tmp_path, oblique()))
     export(tmp_path / "out", prediction, volume, bundle, Request(), what=["mask"])
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"segmentation.nii.gz", "volumes.csv", "manifest.json"}
-    with pytest.raises(InputError, match="nothing called masks.*mask, maps, samples"):
+    with pytest.raises(InputError, match="nothing called masks.*mask, maps, samples, report"):
         export(tmp_path / "out", prediction, volume, bundle, Request(), what=["masks"])
+
+
+def test_a_review_comes_with_its_report_and_its_edit_log(bundle: Bundle, tmp_path: Path) -> None:
+    prediction, _ = draw(SHAPE)
+    volume = read_volume(source(tmp_path, oblique()))
+    log = bytes(range(256)) * 3  # no text, and no line that is whole
+    export(
+        tmp_path / "out", prediction, volume, bundle, Request(), what=["mask", "report"],
+        correction=np.full(SHAPE, 9), review=REVIEW, edit_log=log,
+    )  # fmt: skip
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "segmentation.nii.gz", "corrected.nii.gz", "volumes.csv", "report.html", "edits.log", "manifest.json",
+    }  # fmt: skip
+    assert (tmp_path / "out" / "edits.log").read_bytes() == log
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "1 of 1 place settled, 1 changed, 4 of 7 slices seen" in page and "DOE, JANE" in page
+    assert f"{210 * 0.8 * 1.1 * 2.5 / 1000:.2f} mL" in page and bundle.digest in page
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert {"report.html", "edits.log"} < set(manifest["files"])
+    assert manifest["files"]["edits.log"] == hashlib.sha256(log).hexdigest()
+
+
+def test_a_report_on_a_box_shows_and_counts_the_whole(bundle: Bundle, tmp_path: Path) -> None:
+    volume = read_volume(source(tmp_path, oblique()))
+    prediction, _ = draw((4, 4, 3))
+    request = Request(box=((1, 5), (2, 6), (0, 3)))
+    correction = np.full((4, 4, 3), 9)
+    review = ReviewSummary((PlaceRow("corner", "open", 0.1, "mL", (6, 5, 4)),))  # outside the box, inside the image
+    export(tmp_path, prediction, volume, bundle, request, what=["report"], correction=correction, review=review)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{48 * 0.8 * 1.1 * 2.5 / 1000:.2f} mL" in page and page.count("data:image/png") == 3
 
 
 def test_a_correction_with_an_unknown_value_or_shape_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -217,6 +260,11 @@ def test_the_source_is_never_overwritten(bundle: Bundle, tmp_path: Path) -> None
         with pytest.raises(ExportError, match="is the image itself"):
             export(folder, prediction, read_volume(path), bundle, Request(), source=[path])
     assert path.read_bytes() == before
+    for name in ("report.html", "edits.log"):  # an image under such a name would be odd, but it would be the reader's
+        image = path.rename(tmp_path / name)
+        with pytest.raises(ExportError, match=f"{name} in that folder is the image itself"):
+            check_destination(tmp_path, [image])
+        path = image
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(bundle: Bundle, tmp_path: Path) -> None:
@@ -260,13 +308,14 @@ from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import ExportError
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.session.export import export
+from napari_pgrd.session.export import check_destination, export
+from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from tests.session.test_export import draw
 prediction, _ = draw((24, 24, 24))
 volume, bundle = Volume(np.zeros((1, 24, 24, 24), np.float32), np.eye(4)), Bundle.load(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    export(sys.argv[2], prediction, volume, bundle, Request())
+    export(sys.argv[2], prediction, volume, bundle, Request(), what=sys.argv[3:])
 except ExportError as error:
     print(error)
     sys.exit(7)
@@ -274,13 +323,15 @@ except ExportError as error:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
-def test_a_write_that_fails_half_way_leaves_the_earlier_export_whole(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["maps", "report"])
+def test_a_write_that_fails_half_way_leaves_the_earlier_export_whole(bundle: Bundle, tmp_path: Path, part: str) -> None:
     small, _ = draw((4, 4, 3))
-    export(tmp_path, small, Volume(np.zeros((1, 4, 4, 3), np.float32), np.eye(4)), bundle, Request())
+    volume = Volume(np.zeros((1, 4, 4, 3), np.float32), np.eye(4))
+    export(tmp_path, small, volume, bundle, Request(), what=["mask", "maps", "samples", "report"], edit_log=b"edits")
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    run = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(bundle.folder), str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    assert set(before) == ALL | {"report.html", "edits.log"}
+    words = [sys.executable, "-c", LIMITED, str(bundle.folder), str(tmp_path), part]
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
     assert run.returncode == 7, run.stderr
     assert "could not be written (File too large)" in run.stdout
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

@@ -1,4 +1,4 @@
-"""Results as files: masks, samples, maps, volumes and a manifest, all of them or none."""
+"""Results as files: masks, samples, maps, volumes, a report and a manifest, all of them or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from napari_pgrd.engine.errors import ExportError, InputError, require
 from napari_pgrd.engine.volume import Box, Volume, embed
 from napari_pgrd.io.nifti import write_atomically, write_nifti
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
+from napari_pgrd.session.report import Outcome, report_html
+from napari_pgrd.session.summary import ReviewSummary
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.request import Request
 
 PARTS = {"mask": ("segmentation", "corrected"), "maps": ("probability", "variance", "entropy"), "samples": ("samples",)}
-VOLUMES, MANIFEST = "volumes.csv", "manifest.json"
+REPORT = "report"
+VOLUMES, PAGE, EDITS, MANIFEST = "volumes.csv", "report.html", "edits.log", "manifest.json"
 
 
 def export(
@@ -39,7 +42,8 @@ def export(
     what: Collection[str] = tuple(PARTS),
     correction: NDArray[np.integer] | None = None,
     source: Sequence[str | os.PathLike[str]] = (),
-    extra: Mapping[str, Any] | None = None,
+    review: ReviewSummary | None = None,
+    edit_log: bytes | None = None,
 ) -> list[Path]:
     """Write results in the exact geometry of the volume, and a manifest that says how they came to be.
 
@@ -49,13 +53,16 @@ def export(
     Parameters
     ----------
     what : collection of str
-        Which of ``PARTS``; volumes and manifest come always, ``corrected.nii.gz`` only if there is a correction.
+        Which of ``PARTS``, and "report"; volumes and manifest come always, ``corrected.nii.gz`` only if there is a
+        correction.
     correction : numpy.ndarray, optional
         ``(x, y, z)`` label values, on the volume's grid or on the request's box of it.
     source : sequence of paths
         The image's own files, never overwritten.
-    extra : mapping, optional
-        Further entries for the manifest, such as an edit log. They must not name the patient.
+    review : ReviewSummary, optional
+        What the reader did, for manifest and report.
+    edit_log : bytes, optional
+        The correction's edit log, written as it is to ``edits.log``.
 
     Returns
     -------
@@ -67,11 +74,12 @@ def export(
     ExportError
         If the folder cannot be written, space runs out or a file of ``source`` would be overwritten.
     """
-    unknown = sorted(set(what) - set(PARTS))
+    known = (*PARTS, REPORT)
+    unknown = sorted(set(what) - set(known))
     require(
         not unknown,
         InputError,
-        f"There is nothing called {', '.join(unknown)} to export; choose among {', '.join(PARTS)}.",
+        f"There is nothing called {', '.join(unknown)} to export; choose among {', '.join(known)}.",
     )
     _check_correction(correction, prediction, volume, bundle)
     missing = {"corrected"} if correction is None else set()
@@ -79,6 +87,7 @@ def export(
     maps = [key for part in PARTS if part in what for key in PARTS[part] if key not in missing]
     folder = Path(folder)
     names = [*(f"{key}.nii.gz" for key in maps), VOLUMES]
+    names += [PAGE] * (REPORT in what) + [EDITS] * (edit_log is not None)
     _refuse_to_overwrite(source, [folder / name for name in names])
     staging = _stage(folder)
     try:
@@ -87,9 +96,19 @@ def export(
             write_nifti(staging / f"{key}.nii.gz", data, volume)
         rows = volume_rows(prediction, volume, bundle, correction)
         write_atomically(staging / VOLUMES, lambda path: _write_csv(path, volume.spacing_known, rows))
+        made = describe(prediction, volume, bundle, request)
+        if REPORT in what:
+            whole = None
+            if correction is not None:
+                whole = array("corrected", prediction, volume, bundle, request.box, correction)
+            outcome = Outcome(prediction, volume, bundle.spec, request.box, whole)
+            page = report_html(outcome, review or ReviewSummary(), made).encode()
+            write_atomically(staging / PAGE, lambda path: path.write_bytes(page))
+        if edit_log is not None:
+            write_atomically(staging / EDITS, lambda path: path.write_bytes(edit_log))
         manifest = {
-            **(extra or {}),
-            **describe(prediction, volume, bundle, request),
+            **made,
+            **({"review": review.record()} if review else {}),
             "files": {name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in names},
         }
         text = json.dumps(manifest, indent=1) + "\n"
@@ -102,7 +121,7 @@ def export(
 def check_destination(folder: str | os.PathLike[str], source: Sequence[str | os.PathLike[str]] = ()) -> None:
     """Refuse, before anything is computed, a folder that cannot be written or where the source would be overwritten."""
     maps = [f"{key}.nii.gz" for keys in PARTS.values() for key in keys]
-    _refuse_to_overwrite(source, [Path(folder) / name for name in [*maps, VOLUMES, MANIFEST]])
+    _refuse_to_overwrite(source, [Path(folder) / name for name in [*maps, VOLUMES, PAGE, EDITS, MANIFEST]])
     _stage(Path(folder)).rmdir()
 
 
@@ -122,6 +141,7 @@ def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Re
             "solver": r.solver,
             "eta": r.eta,
             "box": r.box,
+            **_locks(r),
         },
         "device": device.type,
         "precision": str(precision(device)).removeprefix("torch."),
@@ -131,6 +151,15 @@ def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Re
         "spacing_known": volume.spacing_known,
         "versions": versions(),
     }
+
+
+def _locks(request: Request) -> dict[str, Any]:
+    """What the samples had to keep: enough to know whether two results kept the same."""
+    locks = request.locks
+    if locks is None:
+        return {}
+    kept = {"method": request.lock_method, "digest": locks.digest, "voxels": int(np.count_nonzero(locks.mask))}
+    return {"locks": kept | ({} if locks.region is None else {"region": int(np.count_nonzero(locks.region))})}
 
 
 def volume_rows(
