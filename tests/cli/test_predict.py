@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -58,6 +59,18 @@ def test_a_box_and_several_channels(pgrd: Pgrd, tmp_path: Path) -> None:
     p = np.asarray(nib.load(out / "probability.nii.gz").dataobj)
     assert (p[:2, ..., 0] == 1).all() and (p[2:18, :20, 1:17, 0] < 1).any()
     assert np.allclose(p.sum(-1), 1, atol=1e-5)
+
+
+def test_a_report_comes_if_asked_for(pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path) -> None:
+    result = pgrd("predict", image, "--bundle", tiny, *QUICK, "--report", "--out", tmp_path / "out")
+    assert result.code == 0 and "report.html" in result.out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    volume = re.search(r"anterior: ([\d.]+) mL", result.out)
+    assert volume is not None and "consensus of 2 samples, not corrected" in page
+    assert f"{float(volume[1]):.2f} mL" in page
+    assert image.name.partition(".")[0] not in page
+    assert not (pgrd("predict", image, "--bundle", tiny, *QUICK, "--out", tmp_path / "bare").code)
+    assert not (tmp_path / "bare" / "report.html").exists()
 
 
 def refused(pgrd: Pgrd, out: Path, *words: object) -> str:

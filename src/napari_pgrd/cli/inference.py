@@ -46,12 +46,13 @@ def predict(
     correction: Annotated[Path | None, Option(help="A corrected label map, to sample around; with --locked.")] = None,
     locked: Annotated[Path | None, Option(help="A mask: where it is not 0, the correction is kept exactly.")] = None,
     lock_method: Annotated[str | None, Option(help="replacement, guidance or hint; default: the bundle's.")] = None,
+    page: Annotated[bool, Option("--report", help="A report of the consensus, too: an HTML page.")] = False,
 ) -> None:
     """Segment an image: mask, samples, probability, variance, entropy, volumes and a manifest."""
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.io.locks import read_locks
     from napari_pgrd.io.nifti import read_volume
-    from napari_pgrd.session.export import check_destination, export
+    from napari_pgrd.session.export import PARTS, REPORT, check_destination, export
 
     require(
         (correction is None) == (locked is None),
@@ -70,7 +71,8 @@ def predict(
     source = [*image, *(path for path in (correction, locked) if path)]
     check_destination(out, source)
     prediction = run(volume, loaded, request)
-    written = export(out, prediction, volume, loaded, request, source=source)
+    what = (*PARTS, REPORT) if page else tuple(PARTS)
+    written = export(out, prediction, volume, loaded, request, what=what, source=source)
     report(prediction, volume, loaded)
     print(f"Wrote {', '.join(path.name for path in written)} to {out}")
 
