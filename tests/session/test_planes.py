@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_pgrd.session.display import PLANE_TEXT, PLANES
+from napari_pgrd.session.lines import agreement_lines
 from napari_pgrd.session.planes import EDGES, Grid, bar_length, cut, grey, mask_segments, vote_segments
 
 GRID = Grid((5, 6, 7), (2.0, 1.0, 0.5), (10.0, -3.0, 4.0))
@@ -65,6 +67,23 @@ def test_agreement_lines_carry_class_and_level():
     lines = vote_segments(votes, 4)
     assert [(k, level) for k, level, _ in lines] == [(1, 0.25), (1, 0.5), (1, 0.75)]  # a quarter exactly is no border
     assert all(len(ends) for _, _, ends in lines)
+
+
+def test_agreement_lines_are_those_of_the_main_window():
+    rng = np.random.default_rng(1)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(2, 20, 24)), (0, 2, 2))
+    votes = np.concatenate([np.zeros((1, 20, 24)), np.clip(np.rint(smooth * 60), 0, 15)])  # of 15: never on a level
+    lines = agreement_lines(votes[:, None], 0, 0, samples=15)
+    theirs = lines.vectors[:, :, 1:]
+    for k, level, ends in vote_segments(votes, 15):
+        same = (lines.classes == k) & (lines.levels == np.float32(level))
+        middles = theirs[same, 0] + theirs[same, 1] / 2
+        np.testing.assert_allclose(_sorted(ends.mean(1)), _sorted(middles), atol=2e-4)
+
+
+def _sorted(points: np.ndarray) -> np.ndarray:
+    rounded = np.round(np.asarray(points, float), 4)
+    return rounded[np.lexsort(rounded.T)]
 
 
 def test_greys_run_from_the_lower_limit_to_the_upper():

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
 
 from napari_pgrd.session.display import PLANES
-from napari_pgrd.session.lines import agreement_lines
+from napari_pgrd.session.lines import LEVELS
 
 EDGES = {"sagittal": "APSI", "coronal": "RLSI", "axial": "RLAP"}  # left, right, top, bottom
 Rect = tuple[float, float, float, float]  # left, top, width, height
@@ -61,28 +62,41 @@ def grey(pixels: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]
     return np.ascontiguousarray(np.clip(scaled, 0, 255).astype(np.uint8))
 
 
-def mask_segments(pixels: NDArray[Any]) -> dict[int, NDArray[np.float32]]:
+def mask_segments(pixels: NDArray[Any]) -> dict[int, NDArray[np.float64]]:
     """Borders of every label value but 0 on a slice, half-way between pixels: ``(N, 2, 2)`` ends (row, column)."""
     values = [int(v) for v in np.unique(pixels) if v]
-    hot = np.stack([np.zeros_like(pixels, bool), *(pixels == v for v in values)]).astype(np.float32)
-    ends, classes, _ = _segments(hot, 1, (0.5,))
-    return {v: ends[classes == k] for k, v in enumerate(values, 1)}
+    return {v: _borders((pixels == v).astype(np.float32), (0.5,))[0] for v in values}
 
 
-def vote_segments(votes: NDArray[Any], samples: int) -> list[tuple[int, float, NDArray[np.float32]]]:
-    """Agreement lines of a slice of votes ``(K, rows, columns)``: class, level and ``(N, 2, 2)`` ends."""
-    ends, classes, levels = _segments(votes, samples)
-    pairs = sorted({(int(k), float(x)) for k, x in zip(classes, levels, strict=True)})
-    return [(k, level, ends[(classes == k) & (levels == np.float32(level))]) for k, level in pairs]
+def vote_segments(votes: NDArray[Any], samples: int) -> list[tuple[int, float, NDArray[np.float64]]]:
+    """Agreement lines of a slice of votes ``(K, rows, columns)``: class, level and ``(N, 2, 2)`` ends.
+
+    The lines of :func:`~napari_pgrd.session.lines.agreement_lines`, by a quicker library: the small planes are drawn
+    while the reader's hand moves.
+    """
+    found = []
+    for k in range(1, len(votes)):
+        if votes[k].any():
+            borders = _borders(votes[k].astype(np.float32) / samples, LEVELS)
+            found += [(k, level, ends) for level, ends in zip(LEVELS, borders, strict=True) if len(ends)]
+    return found
 
 
-def _segments(
-    slabs: NDArray[Any], samples: int, levels: Sequence[float] | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    stack = slabs[:, None]  # one slice of a volume
-    lines = agreement_lines(stack, 0, 0, samples=samples, **({"levels": levels} if levels else {}))
-    start, along = lines.vectors[:, 0, 1:], lines.vectors[:, 1, 1:]
-    return np.stack([start, start + along], axis=1), lines.classes, lines.levels
+def _borders(pixels: NDArray[np.float32], levels: Sequence[float]) -> list[NDArray[np.float64]]:
+    """Contours at each level as ``(N, 2, 2)`` ends; closed where the structure touches the edge."""
+    lines = contour_generator(z=np.pad(pixels, 1), line_type=LineType.ChunkCombinedOffset)
+    return [_ends(*lines.lines(level)) for level in levels]
+
+
+def _ends(points: list[Any], offsets: list[Any]) -> NDArray[np.float64]:
+    """Polylines, one after the other in one array with where each begins, as segments."""
+    if points[0] is None:
+        return np.zeros((0, 2, 2))
+    at = points[0][:, ::-1] - 1.0  # x, y of the padded slice to row, column
+    inside = np.ones(len(at) - 1, bool)
+    inside[offsets[0][1:-1].astype(np.int64) - 1] = False  # from the end of one line to the start of the next
+    out: NDArray[np.float64] = np.stack([at[:-1], at[1:]], axis=1)[inside]
+    return out
 
 
 def bar_length(width: float) -> float:
