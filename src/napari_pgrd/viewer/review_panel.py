@@ -18,8 +18,10 @@ from napari_pgrd.session.volumes import (
     unanimous_sentence,
 )
 from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.keys import key_of, tip
+from napari_pgrd.viewer.theme import FAINT_INK, swatch
 from napari_pgrd.viewer.views import HEATS, Views
-from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
+from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, rich, row
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
@@ -36,7 +38,7 @@ class ReviewPanel(QWidget):
         self.desk, self.views = desk, views
         self._summed: Prediction | None = None  # what the volumes on show were counted in
         self.empty = faint("Draw samples first; their volumes and disagreements appear here.")
-        self.volumes = note()
+        self.volumes = rich()
         self.volumes.setObjectName("volumes")
         self.unanimous = faint()
         planes = row(
@@ -47,10 +49,13 @@ class ReviewPanel(QWidget):
         )
         self.lines = button("Agreement", "Borders of 25, 50 and 75 % of the samples", "show_lines", views.lines)
         self.outlines = button("All samples", "A thin outline of every sample", "show_outlines", views.outlines)
-        self.heat = combo("heat", "Colour where the samples disagree  (key U)", views.heat)
+        self.heat = combo("heat", tip("Colour where the samples disagree", "views.next_heat"), views.heat)
         fill(self.heat, HEATS, "off")
-        self.previous = button("\u25c0 G", "Previous sample  (key G)", "previous_sample", lambda: views.step(-1))
-        self.next = button("H \u25b6", "Next sample  (key H)", "next_sample", lambda: views.step(1))
+        back, on = key_of("views.step", -1), key_of("views.step", 1)
+        self.previous = button(
+            f"\u25c0 {back}", tip("Previous sample", "views.step", -1), "previous_sample", lambda: views.step(-1)
+        )
+        self.next = button(f"{on} \u25b6", tip("Next sample", "views.step", 1), "next_sample", lambda: views.step(1))
         self.which = note("")
         self.legend = faint(LEGEND)
         layout = QVBoxLayout(self)
@@ -111,6 +116,6 @@ def _volume_text(v: LabelVolume, spec: BundleSpec) -> str:
         worth = f"{interval_sentence(spec, v.name)}<br>{worth}"
     name = escape(v.name[:1].upper() + v.name[1:])
     return (
-        f'<p style="margin:0 0 6px 0"><span style="color:{v.colour}">\u25a0</span> {name} '
-        f'<b>{v.consensus:.{digits}f} {v.unit}</b> {spread}<br><span style="color:#969696">{worth}</span></p>'
+        f'<p style="margin:0 0 6px 0">{swatch(v.colour)} {name} '
+        f'<b>{v.consensus:.{digits}f} {v.unit}</b> {spread}<br><span style="color:{FAINT_INK}">{worth}</span></p>'
     )

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_pgrd.viewer.theme import Rich
+
+AnyLabel = TypeVar("AnyLabel", bound=QLabel)
 
 
-def note(text: str = "") -> QLabel:
-    """A wrapped line of plain text that may be selected and copied."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+def note(text: str = "", ink: str = "") -> QLabel:
+    """A wrapped line of plain text that may be selected and copied; ``ink`` is "", "faint" or "warning"."""
+    label = _wrapped(QLabel(text))
+    label.setProperty("ink", ink)
     return label
 
 
 def faint(text: str = "") -> QLabel:
     """A note that stands back."""
-    label = note(text)
-    label.setStyleSheet("color: rgba(150, 150, 150, 255);")
+    return note(text, "faint")
+
+
+def rich() -> Rich:
+    """A note of rich text, in which ``var(--faint)`` and ``var(--warning)`` stand for colours."""
+    return _wrapped(Rich())
+
+
+def _wrapped(label: AnyLabel) -> AnyLabel:
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label
 
 
@@ -42,6 +65,17 @@ def row(*widgets: QWidget) -> QWidget:
     layout.setSpacing(4)
     for widget in widgets:
         layout.addWidget(widget)
+    return out
+
+
+def stacked(*panels: QWidget) -> QWidget:
+    """Panels one below the other."""
+    out = QWidget()
+    layout = QVBoxLayout(out)
+    layout.setContentsMargins(4, 6, 4, 4)
+    for panel in panels:
+        layout.addWidget(panel)
+    layout.addStretch()
     return out
 
 
