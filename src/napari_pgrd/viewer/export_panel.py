@@ -9,9 +9,9 @@ from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.widgets import button, faint, note, row
 
 PARTS = (
-    ("mask", "Masks: consensus and correction", True),
-    ("maps", "Maps: probability, entropy, variance", True),
-    ("samples", "Samples", True),
+    ("mask", "Masks: consensus and correction", "Label values on the image's own grid, as NIfTI"),
+    ("maps", "Maps: probability, entropy, variance", "Of every class and over all samples, as NIfTI"),
+    ("samples", "Samples", "All of them in one NIfTI, along its fourth axis"),
 )
 
 
@@ -28,10 +28,11 @@ class ExportPanel(QWidget):
         browse = button("...", "Choose a folder", "browse", self._browse)
         browse.setMaximumWidth(32)
         self.boxes = {}
-        for key, text, on in PARTS:
+        for key, text, tip in PARTS:
             box = QCheckBox(text)
             box.setObjectName(f"part_{key}")
-            box.setChecked(on)
+            box.setToolTip(tip)
+            box.setChecked(True)
             self.boxes[key] = box
         self.go = button(
             "Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go

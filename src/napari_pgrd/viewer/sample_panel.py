@@ -53,6 +53,7 @@ class SamplePanel(QWidget):
         self.advanced = QToolButton()
         self.advanced.setObjectName("advanced")
         self.advanced.setText("\u25b8 Advanced")
+        self.advanced.setToolTip("Seed and solver")
         self.advanced.setCheckable(True)
         self.seed = QSpinBox()
         self.seed.setObjectName("seed")

@@ -1,0 +1,42 @@
+"""How the image is looked at, in two lines of the Review tab: its window, and the linked planes."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_pgrd.viewer.planes import Planes
+from napari_pgrd.viewer.widgets import button, combo, fill, note, row
+from napari_pgrd.viewer.window_level import WindowLevel
+
+
+class ViewTools(QWidget):
+    """One combo and one button."""
+
+    def __init__(self, window: WindowLevel, planes: Planes) -> None:
+        super().__init__()
+        self.levels, self.planes = window, planes
+        self.window_combo = combo(
+            "window_level",
+            "Which intensities are drawn, from black to white. By hand: drag the middle button (or Shift + right), "
+            "sideways for the window, up for brighter; a double click gives 1\u201399.5 % back",
+            window.choose,
+        )
+        self.planes_button = button(
+            "Linked planes", "Show the other planes below the image, with crosshairs", "show_planes", planes.toggle
+        )
+        self.planes_button.setCheckable(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(row(note("Window"), self.window_combo))
+        layout.addWidget(self.planes_button)
+        window.changed.connect(self.refresh)
+        planes.changed.connect(self.refresh)
+        window.desk.state.events.phase.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Show the state as it is."""
+        fill(self.window_combo, self.levels.items(), self.levels.preset)
+        for widget in (self.window_combo, self.planes_button):
+            widget.setEnabled(self.levels.image is not None)
+        self.planes_button.setChecked(self.planes.on)
