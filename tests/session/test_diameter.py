@@ -23,6 +23,22 @@ def faces(mask):
     return np.concatenate([points + h for h in (*half, *-half)])
 
 
+def widest(points, start, end):
+    """Brute force: lines across a diameter, cut off by the half planes of a hull; the longest of many."""
+    length = np.linalg.norm(end - start)
+    along = (end - start) / length
+    aside = np.array([-along[1], along[0]])
+    hull = ConvexHull(points).equations
+    slope = hull[:, :2] @ aside
+    spans = []
+    for u in np.linspace(0, length, 201)[1:-1]:
+        room = -(hull[:, :2] @ (start + u * along) + hull[:, 2])
+        upper = (room[slope > 1e-12] / slope[slope > 1e-12]).min()
+        lower = (room[slope < -1e-12] / slope[slope < -1e-12]).max()
+        spans.append(upper - lower)
+    return max(spans)
+
+
 @QUICK
 @given(maps(), SPACINGS)
 def test_no_two_points_of_the_surface_are_further_apart(labels, spacing):
@@ -51,19 +67,19 @@ def test_the_axes_of_a_slice_are_the_longest_and_the_longest_across(labels, spac
     (a, b), (c, d) = ends
     along = (b - a) / long.length
     assert abs((d - c) @ along) < 1e-6
-    # Brute force: cut the hull by lines across the long axis, given as the intersection of half planes.
-    normals, offsets = (hull := ConvexHull(points)).equations[:, :2], hull.equations[:, 2]
-    aside = np.array([-along[1], along[0]])
-    slope = normals @ aside
-    longest = 0.0
-    for u in np.linspace(0, long.length, 101)[1:-1]:
-        room = -(normals @ (a + u * along) + offsets)
-        upper = (room[slope > 1e-12] / slope[slope > 1e-12]).min()
-        lower = (room[slope < -1e-12] / slope[slope < -1e-12]).max()
-        longest = max(longest, upper - lower)
+    longest = widest(points, a, b)
     assert longest <= short.length + 1e-6
-    assert longest >= short.length * 0.97
-    assert (normals @ np.array([c, d]).T + offsets[:, None] < 1e-6).all(), "both ends lie on the hull"
+    assert longest >= short.length * 0.98
+    hull = ConvexHull(points).equations
+    assert (hull[:, :2] @ np.array([c, d]).T + hull[:, 2:] < 1e-6).all(), "both ends lie on the hull"
+
+
+def test_rounding_at_the_ends_of_the_long_axis_does_not_widen_the_short_one():
+    labels = np.eye(2, dtype=np.uint8)[None]
+    steps = np.array([0.7, 1.1])
+    long, short = slice_axes(labels, 1, 0, 0, (1.0, 0.7, 1.1))
+    ends = np.array([long.start, long.end])[:, 1:] * steps
+    assert short.length == pytest.approx(widest(faces(labels[0] == 1) * steps, *ends), rel=0.02)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 0.7, 1.3)])

@@ -93,6 +93,14 @@ def test_several_key_slices_are_met_and_only_slices_between_them_change():
     assert not after[[3, 7], 0].any()
 
 
+def test_a_small_shape_beside_a_large_one_grows_to_it_only():
+    first, last = np.zeros((2, 48, 60), bool)
+    first[4:44, 6:11] = True  # columns 6 to 10
+    last[4:44, 4:45] = True  # columns 4 to 44
+    after = interpolate(labels := stack(3, {0: first, 2: last}), 1, 0, [0, 2]).applied_to(labels)
+    assert np.flatnonzero(after[1].any(0)).tolist() == list(range(5, 28))
+
+
 def test_half_a_disc_at_the_border_stays_at_the_border():
     whole = [disc((61, 61), (1, 1), r) for r in (8, 16, 12)]
     first, last, wanted = (plane[30:] for plane in whole)
@@ -107,6 +115,9 @@ def test_a_full_slice_shrinks_from_the_border():
     ).applied_to(labels)
     areas = after.sum((1, 2)).astype(int)
     assert (np.diff(areas) < 0).all()
+    for plane in after:
+        for turned in (plane.T, plane[::-1], plane[:, ::-1]):
+            np.testing.assert_array_equal(turned, plane)
 
 
 def test_neighbours_stay_unless_asked():

@@ -135,8 +135,8 @@ def redraw(
 
 def _outline(piece: Mask, steps: Steps, tolerance: float) -> Polygon:
     """Outline of one piece, as simple as it may be."""
+    # They come in the order of their first places: the exterior of a piece in one part before its holes.
     rings = [ring - 1 for ring in measure.find_contours(np.pad(piece, 1), 0.5, fully_connected="high")]
-    rings.sort(key=lambda ring: float(ring[:, 0].min()))  # a piece in one part: the exterior reaches furthest
     for limit in [*(tolerance / 2**n for n in range(6)), 0.0]:
         exterior, *holes = (_simplified(ring, steps, limit) for ring in rings)
         if all(len(ring) >= 3 for ring in (exterior, *holes)):

@@ -19,7 +19,6 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.session.change import BACKGROUND, VOLUME, Change, Labels, Mask, Scope, Steps, checked_steps, edit
 
 KERNEL = 4.0  # standard deviations after which a Gaussian is cut off
-TIE = 1e-5  # above float32's noise, below any real difference between smoothed values
 ROUNDING = 1 + 1e-6  # three steps of 0.1 mm are 0.3 mm
 
 
@@ -55,7 +54,7 @@ def smooth(
             return ndimage.gaussian_filter(mask.astype(np.float32), mm / steps, mode="constant", truncate=KERNEL)
 
         candidates = np.flatnonzero(free)
-        share = (around(held)[free] / around(free)[free]) + TIE * held[free]
+        share = around(held)[free] / around(free)[free]
         count = np.count_nonzero(held)
         wanted = np.zeros_like(held)
         wanted.flat[candidates[np.argpartition(share, -count)[-count:]]] = True
