@@ -154,7 +154,7 @@ def _peak(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def window(args: argparse.Namespace) -> dict[str, Any]:
-    """Open the real window, sample, and let a 10 ms timer say how late the event loop was."""
+    """Open the real window, sample, and let a 10 ms timer say how late the event loop was, and how busy its thread."""
     from qtpy.QtCore import QTimer
     from qtpy.QtWidgets import QApplication
 
@@ -169,43 +169,41 @@ def window(args: argparse.Namespace) -> dict[str, Any]:
     _live(app, 1.0)
     runs = []
     for seed in range(3):  # the first run also loads torch and the model
-        late: list[float] = []
-        last = time.perf_counter()
+        ticks: list[tuple[float, float]] = []  # wall and processor seconds of this thread at each tick
 
-        def tick(late: list[float] = late) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            late.append((now - last) * 1000)
-            last = now
+        def tick(ticks: list[tuple[float, float]] = ticks) -> None:
+            ticks.append((time.perf_counter(), time.thread_time()))
 
         timer = QTimer()
         timer.setInterval(10)
         timer.timeout.connect(tick)
         dock.desk.state.samples, dock.desk.state.steps, dock.desk.state.seed = args.samples, args.steps, seed
-        began = last = time.perf_counter()
+        began = time.perf_counter()
+        tick()
         timer.start()
         dock.desk.sample()
         prior = 0.0
-        while dock.desk.worker is not None or dock.desk.layers.turns.waiting:
+        while dock.desk.worker is not None:
             app.processEvents()
-            if not prior and dock.desk.layers.first("prior") is not None:
+            layer = dock.desk.layers.first("prior")
+            if not prior and layer is not None and layer.visible:
                 prior = time.perf_counter() - began
             time.sleep(0.0005)
-        whole = time.perf_counter() - began
+        whole, drawn = time.perf_counter() - began, len(ticks)
+        while dock.desk.layers.turns.waiting:
+            _live(app, 0.01)
+        layers = time.perf_counter() - began
         _live(app, 0.5)
         timer.stop()
-        gaps = np.array(late)
         runs.append(
             {
                 "loads_the_model": seed == 0,
                 "seconds_to_prior": prior,
                 "seconds_to_samples": whole,
-                "event_loop_ms": {
-                    "p50": float(np.percentile(gaps, 50)),
-                    "p99": float(np.percentile(gaps, 99)),
-                    "max": float(gaps.max()),
-                    "ticks": len(gaps),
-                },
+                "seconds_to_every_layer": layers,
+                "event_loop_ms": _gaps([wall for wall, _ in ticks[: drawn + 1]]),
+                "event_loop_processor_ms": _gaps([busy for _, busy in ticks[: drawn + 1]]),
+                "event_loop_afterwards_ms": _gaps([wall for wall, _ in ticks[drawn:]]),
             }
         )
         print(json.dumps(runs[-1]), file=sys.stderr)
@@ -216,6 +214,12 @@ def window(args: argparse.Namespace) -> dict[str, Any]:
         "steps": args.steps,
         "runs": runs,
     }
+
+
+def _gaps(times: list[float]) -> dict[str, float]:
+    gaps = np.diff(times) * 1000
+    p50, p99 = (float(v) for v in np.percentile(gaps, (50, 99)))
+    return {"p50": p50, "p99": p99, "max": float(gaps.max()), "ticks": len(gaps)}
 
 
 def _live(app: Any, seconds: float) -> None:

@@ -16,9 +16,11 @@ from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
 from napari_pgrd.engine.volume import Box, Volume
 from napari_pgrd.session.display import Display
 from napari_pgrd.session.state import Phase, ReviewState
+from napari_pgrd.viewer import collector
 from napari_pgrd.viewer.box import BoxTool
 from napari_pgrd.viewer.layers import ROLE, LayerDesk
 from napari_pgrd.viewer.reader import VOLUME
+from napari_pgrd.viewer.worker import load_early, sampling_worker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -84,6 +86,7 @@ class Desk:
         self.image = self.viewer.layers[name] if name else None
         self.state.source, self.volume = name, None
         self._forget()
+        collector.take_back()
         self.state.sentence, self.state.box_offered = "", False
         self._remove_box()
         if not name:
@@ -99,6 +102,7 @@ class Desk:
             )
             return
         self.volume = volume
+        load_early()
         self._check()
         self.layers.display = Display.of(volume)
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
@@ -210,8 +214,6 @@ class Desk:
             self.state.box_offered = isinstance(error, ScopeError) and error.box is not None
 
     def _start(self) -> None:
-        from napari_pgrd.viewer.worker import sampling_worker
-
         s = self.state
         require(s.phase in (Phase.READY, Phase.REVIEWING), InputError, "Open an image first; a run may be under way.")
         require(self.spec is not None, InputError, "Choose a model bundle first.")
@@ -233,6 +235,7 @@ class Desk:
         self.worker.yielded.connect(self._updated)
         self.worker.errored.connect(self._failed)
         self.worker.finished.connect(self._finished)  # type: ignore[arg-type]
+        collector.set_aside()
         self.worker.start()
 
     def cancel(self) -> None:
@@ -267,10 +270,10 @@ class Desk:
         self.prediction = update.prediction
         if update.kind == "prior":
             if update.prediction.samples == 0:
-                self.layers.show_prior(update.prediction)
+                self.layers.results.show_prior(update.prediction)
             s.progress_text = "The prior is there; drawing samples ..."
         elif update.kind == "sample" and update.index is not None and update.mask is not None:
-            self.layers.add_sample(update.index, update.mask, update.prediction)
+            self.layers.results.add_sample(update.index, update.mask, update.prediction)
             s.drawn = update.drawn
         self.predicted.emit()
 
@@ -285,7 +288,7 @@ class Desk:
         s.seconds = self._before + time.monotonic() - self._began
         s.progress_text = ""
         if s.drawn:
-            self.layers.settle()
+            self.layers.results.settle()
             if self.box is not None:
                 self.box.layer.visible = False  # it would tint what is to be read
         s.phase = Phase.REVIEWING if s.drawn else Phase.READY
@@ -293,9 +296,9 @@ class Desk:
     def _forget(self, recycle: bool = False) -> None:
         """Drop results, never a correction; their layers are kept for a next run on the same grid if asked."""
         if recycle:
-            self.layers.recycle_results()
+            self.layers.results.recycle()
         else:
-            self.layers.clear_results()
+            self.layers.results.clear()
         self.prediction = None
         s = self.state
         s.drawn, s.seconds, s.drawn_settings, s.exported = 0, 0.0, (), ""

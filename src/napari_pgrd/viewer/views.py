@@ -38,7 +38,7 @@ class Views:
         layer = self.desk.layers.first("agreement")
         if layer is not None:
             layer.visible = True
-        self.desk.layers.show_all_samples(every)
+        self.desk.layers.lines.show_all_samples(every)
         self.changed.emit()
 
     def heat(self, kind: str) -> None:
@@ -57,7 +57,7 @@ class Views:
 
     def step(self, by: int) -> None:
         """Show the next or previous sample over the image; after the last, none."""
-        count = len(self.desk.layers.of("sample"))
+        count = self.desk.prediction.samples if self.desk.prediction else 0
         if count:
             self._show_sample((self.sample + by) % (count + 1))
             self.changed.emit()
@@ -72,13 +72,13 @@ class Views:
 
     def _show_sample(self, number: int) -> None:
         self.sample = number
-        for role in ("prior", "consensus"):
-            layer = self.desk.layers.first(role)
-            if layer is not None and number:
-                layer.visible = False
-        for i, layer in enumerate(self.desk.layers.of("sample"), 1):
-            if layer.visible != (i == number):
-                layer.visible = i == number
+        chosen = self.desk.layers.results.sample(number)
+        for role in ("sample", "arriving", "prior", "consensus") if number else ("sample", "arriving"):
+            for layer in self.desk.layers.of(role):
+                if layer.visible and layer is not chosen:
+                    layer.visible = False
+        if chosen is not None and not chosen.visible:
+            chosen.visible = True
 
     def _phase_changed(self) -> None:
         """A run shows its newest sample and hides all at its end, so no sample is the chosen one."""

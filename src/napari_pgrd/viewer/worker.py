@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib
+import importlib.util
 import os
 import sys
 import threading
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superqt.utils import GeneratorWorker
 
 from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.volume import Volume
+from napari_pgrd.viewer import collector
+
+# What a run will want. napari imports the first two, slowly, for the first label layer, and would do so in the window.
+MODULES = ("pandas", "skimage.color", "torch", "napari_pgrd.engine.bundle", "napari_pgrd.engine.predict")
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
@@ -28,9 +37,9 @@ def sampling_worker(
 
 
 def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | None) -> Generator[Update, None, None]:
+    load_early().join()
     _yield_to_the_window()
     try:
-        # torch and MONAI take seconds to import, so they are loaded here and not when the window opens.
         from napari_pgrd.engine.predict import predict
 
         for update in predict(volume, _cached(bundle), request, so_far):
@@ -43,6 +52,41 @@ def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | Non
     except Exception as error:
         # superqt swallows every RuntimeError of a generator, which would leave the window busy for ever.
         raise PgrdError(f"Sampling stopped: {type(error).__name__}: {error}") from error
+
+
+_loading: list[threading.Thread] = []
+
+
+def load_early() -> threading.Thread:
+    """Import PyTorch and MONAI in a thread, once, which takes seconds; the window opens without them.
+
+    Called as soon as there is an image to segment, so that the first run finds them there.
+    """
+    if not _loading:
+        _loading.append(threading.Thread(target=_load, name="pgrd load"))
+        _loading[0].start()
+    return _loading[0]
+
+
+def _load() -> None:
+    collector.set_aside()
+    try:
+        _load_library()
+        for name in MODULES:
+            importlib.import_module(name)
+    except Exception:
+        return  # the run imports them again and says what is wrong
+    finally:
+        collector.set_aside()
+
+
+def _load_library() -> None:
+    """Load PyTorch's library as PyTorch does, but with Python running on: ``import torch`` would stop it for 0.5 s."""
+    spec = importlib.util.find_spec("torch") if sys.platform == "linux" else None
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(Path(folder, "lib", "libtorch_global_deps.so")), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(Path(folder, "lib", "libtorch_python.so")))
 
 
 _bundles: dict[str, Bundle] = {}

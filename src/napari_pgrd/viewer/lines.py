@@ -1,0 +1,81 @@
+"""The layer of agreement lines or sample outlines, on the slice that is on screen."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Vectors
+from numpy.typing import NDArray
+
+from napari_pgrd.session.lines import Lines, agreement_lines, sample_outlines
+
+if TYPE_CHECKING:
+    from napari_pgrd.viewer.layers import LayerDesk
+
+LINE_WIDTH_MM, OUTLINE_WIDTH_MM = 0.2, 0.1
+NONE = np.zeros((0, 2, 3), np.float32)
+
+
+class LineLayer:
+    """Draws lines in a coming turn; the contours of many samples take long, so a thread finds them."""
+
+    def __init__(self, desk: LayerDesk) -> None:
+        self.desk = desk
+        self.all_samples = False
+
+    def show_all_samples(self, on: bool) -> None:
+        """Thin outlines of every sample in place of the agreement lines."""
+        self.all_samples = on
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Find and draw the lines of the slice on screen."""
+        where, p = self.desk.current_slice(), self.desk.prediction
+        display, spec, every = self.desk.display, self.desk.spec, self.all_samples
+        if p is None or display is None or spec is None or p.samples == 0:
+            return
+
+        def find() -> Lines:
+            if where is None:
+                return sample_outlines([], 0, 0, 0)
+            if every:
+                return sample_outlines([display.show(m) for m in p.masks], *where, len(spec.labels))
+            return agreement_lines(display.show(p.votes), *where, samples=p.samples)
+
+        width = (OUTLINE_WIDTH_MM if every else LINE_WIDTH_MM) / float(np.mean(display.scale))
+        table = self.desk.rgba()
+        self.desk.turns.after("lines", find, lambda lines: self._draw(lines, line_colours(lines, table, every), width))
+
+    def clear(self) -> None:
+        """Show none; the layer stays."""
+        if (layer := self.desk.first("agreement")) is not None:
+            layer.data = NONE
+
+    def _draw(self, lines: Lines, colours: NDArray[np.float32], width: float) -> None:
+        assert self.desk.display is not None
+        layer = self.desk.first("agreement")
+        if layer is None:
+            layer = Vectors(NONE, ndim=3, name="Agreement", vector_style="line", **self.desk.display.layer)
+            self.desk.insert(layer, "agreement")
+            self.desk.turns.later("lines", partial(self._draw, lines, colours, width))  # enough for one turn
+            return
+        layer.data = lines.vectors
+        if layer.edge_width != width:  # setting it draws the thumbnail anew, which takes as long as all the rest
+            layer.edge_width = width
+        if len(colours):
+            layer.edge_color = colours
+
+
+def line_colours(lines: Lines, table: NDArray[np.float32], every: bool) -> NDArray[np.float32]:
+    """``(N, 4)``: a segment has its label's colour, the border of half of the samples at full strength.
+
+    Parameters
+    ----------
+    table : numpy.ndarray
+        ``(K, 4)``: the colour of every class.
+    """
+    out: NDArray[np.float32] = table[lines.classes]
+    out[:, 3] = 0.5 if every else np.where(lines.levels == 0.5, 1.0, 0.55)
+    return out

@@ -1,0 +1,213 @@
+"""The layers a run fills: prior, samples, consensus, heat maps.
+
+Adding a layer holds the window for longer than anything else here, so a run adds few: the samples that arrive share one
+layer, and get their own when the run is over or when the reader asks for one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.viewer.layers import LayerDesk
+
+ROLES = ("spare", "sample", "arriving", "prior", "variance", "entropy", "consensus")
+MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
+# In nats; and two classes in doubt have variance 0.5.
+LIMITS = {"entropy": (0.1, float(np.log(2))), "variance": (0.02, 0.5)}
+
+
+class Results:
+    """Draws what a run brings, one layer a turn."""
+
+    def __init__(self, desk: LayerDesk) -> None:
+        self.desk, self.turns = desk, desk.turns
+        self._samples: dict[int, Layer] = {}  # by number, 1 the first; also what the reader has removed since
+
+    # ---- before and after
+
+    def begin(self) -> None:
+        """Make room for the samples to come; they are not shown while the reader looks at another."""
+        self._hide("sample")
+
+    def clear(self) -> None:
+        """Remove every result, never a correction."""
+        self._forget()
+        self._remove([layer for role in (*ROLES, "agreement") for layer in self.desk.of(role)])
+
+    def recycle(self) -> None:
+        """Hide every result, for the next run on this grid to draw into: napari takes 0.3 s to remove one layer."""
+        self._forget()
+        self._hide(*ROLES)
+        for role in ("sample", "arriving"):
+            for layer in self.desk.of(role):
+                self.desk.mark(layer, "spare")
+        self.desk.lines.clear()
+
+    def _forget(self) -> None:
+        self.turns.clear()
+        self.desk.prediction = None
+        self._samples.clear()
+
+    def settle(self) -> None:
+        """After a run: the lines alone on the image, and a layer for every sample."""
+        self.turns.later("settle", self._settle)
+        prediction = self.desk.prediction
+        for number, mask in enumerate(prediction.masks if prediction else (), 1):
+            if number not in self._samples:
+                self.turns.after(f"sample {number}", partial(self.desk.values, mask), partial(self._place, number))
+        self.turns.later("spares", self._remove_spares)
+
+    def _settle(self) -> None:
+        self._hide("prior", "sample", "arriving")
+        for layer in self.desk.of("arriving"):
+            self.desk.mark(layer, "spare")
+        if (lines := self.desk.first("agreement")) is not None and not lines.visible:
+            lines.visible = True
+
+    def _remove_spares(self) -> None:
+        self._remove(self.desk.of("spare"))
+
+    def _remove(self, layers: list[Layer]) -> None:
+        if layers:
+            with self.desk.viewer.layers.batched_update():  # else napari collects garbage after each
+                for layer in layers:
+                    self.desk.viewer.layers.remove(layer)
+
+    # ---- what a run brings
+
+    def show_prior(self, prediction: Prediction) -> None:
+        """The prior at once, as labels."""
+        self.turns.after(
+            "prior",
+            lambda: self.desk.values(prediction.prior.argmax(0).astype(np.uint8)),
+            lambda values: self._labels("prior", "Prior", values, visible=True),
+        )
+
+    def add_sample(self, index: int, mask: NDArray[np.uint8], prediction: Prediction) -> None:
+        """One more sample; it is shown until the next arrives, the maps follow."""
+        self.turns.after(
+            "arriving",
+            partial(self.desk.values, mask),
+            partial(self._show_arriving, f"Arriving sample {index + 1:02d}"),
+        )
+        self.update_maps(prediction)
+
+    def update_maps(self, prediction: Prediction) -> None:
+        """Consensus, heat maps and lines of the present state."""
+        self.desk.prediction = prediction
+        self.turns.after(
+            "consensus",
+            lambda: self.desk.values(prediction.consensus),
+            lambda values: self._labels("consensus", "Consensus", values, visible=False),
+        )
+        self.turns.after("entropy", lambda: prediction.entropy, partial(self._heat, "entropy", "Entropy"))
+        self.turns.after("variance", lambda: prediction.variance, partial(self._heat, "variance", "Variance"))
+        self.turns.later("lines", self.desk.lines.redraw)
+
+    def _show_arriving(self, name: str, values: NDArray[np.uint8]) -> None:
+        self._hide("prior")
+        flat = self.desk.viewer.dims.ndisplay == 2  # in 3D a new label volume takes seconds to draw
+        shown = flat and not any(layer.visible for layer in self.desk.of("sample"))
+        layer = self.desk.first("arriving") or self._spare("arriving")
+        if layer is None:
+            self._add_labels("arriving", name, values, shown)
+            return
+        layer.data, layer.name, layer.editable = values, name, False
+        if layer.visible != shown:
+            layer.visible = shown
+
+    # ---- samples
+
+    def sample(self, number: int) -> Layer | None:
+        """The layer of a sample, 1 the first; None where there is no such sample."""
+        layer, prediction = self._samples.get(number), self.desk.prediction
+        if layer is not None and layer in self.desk.viewer.layers:
+            return layer
+        if prediction is None or not 1 <= number <= prediction.samples:
+            return None
+        self.turns.drop(f"sample {number}")
+        return self._place(number, self.desk.values(prediction.masks[number - 1]))
+
+    def _place(self, number: int, values: NDArray[np.uint8]) -> Layer:
+        name = f"Sample {number:02d}"
+        above = [layer for n, layer in self._samples.items() if n > number]
+        layer = None if above else self._spare("sample")
+        if layer is None:
+            layer = self._add_labels("sample", name, values, visible=False, below=above)
+        else:
+            layer.data, layer.name, layer.editable = values, name, False
+        self._samples[number] = layer
+        return layer
+
+    # ---- layers
+
+    def _hide(self, *roles: str) -> None:
+        for role in roles:
+            for layer in self.desk.of(role):
+                if layer.visible:  # setting it draws the whole scene anew, even where nothing changes
+                    layer.visible = False
+
+    def _spare(self, role: str) -> Layer | None:
+        """A layer that an earlier run left, the lowest, for another role."""
+        layer = next(iter(self.desk.of("spare")), None)
+        if layer is not None:
+            self.desk.mark(layer, role)
+        return layer
+
+    def _labels(self, role: str, name: str, values: NDArray[np.uint8], visible: bool) -> None:
+        layer = self.desk.first(role)
+        if layer is None:
+            self._add_labels(role, name, values, visible)
+            return
+        layer.data = values
+        layer.editable = False  # napari allows it again with new data; the next sample would wipe a stroke out
+        if visible and not layer.visible:
+            layer.visible = True
+
+    def _add_labels(
+        self, role: str, name: str, values: NDArray[np.uint8], visible: bool, below: list[Layer] | None = None
+    ) -> Layer:
+        assert self.desk.display is not None
+        colours, grid = self.desk.colours(), self.desk.display.layer
+        layer = Labels(values, name=name, opacity=0.45, colormap=colours, visible=visible, **grid)
+        layer.editable = False  # a stroke here would reach no export; corrections are copies
+        without_tools(layer)
+        return self.desk.insert(layer, role, below or [])
+
+    def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
+        assert self.desk.display is not None
+        shown = self.desk.display.show(values)
+        layer = self.desk.first(role)
+        if layer is not None:
+            layer.data = shown
+            return
+        image = Image(
+            shown,
+            name=name,
+            colormap=MAGENTA,
+            contrast_limits=LIMITS[role],
+            blending="translucent_no_depth",
+            interpolation2d="linear",
+            visible=False,
+            **self.desk.display.layer,
+        )
+        self.desk.insert(image, role)
+
+
+def without_tools(layer: Labels) -> None:
+    """Keep napari from building the polygon and the brush of a layer that takes no strokes: half the cost of adding it.
+
+    napari 0.9 has no public way to leave them out; where their names change, adding a layer is merely slower.
+    """
+    for name in ("polygon", "brush_stroke"):
+        tool = getattr(layer, "_overlays", {}).get(name)
+        if tool is not None:
+            tool.visible = False
