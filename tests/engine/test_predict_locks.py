@@ -263,3 +263,29 @@ def test_without_resampling_the_networks_see_exactly_the_locks_and_what_is_kept(
         expected = np.where(LOCKS.mask, LOCKS.labels, earlier.masks[i])
         inside = known[row, x, y, z]
         assert np.array_equal(seen[row, x, y, z][inside], expected[inside])
+
+
+def test_the_smooth_part_of_the_map_hears_of_locks(tmp_path: Path) -> None:
+    """The first network call, at t = T, sees noise alone: it would give the same map with and without locks."""
+    smooth = Bundle.load(make_tiny_bundle(tmp_path / "smooth", mean_weight=1.0, hints=True))
+    beside = np.zeros(TRUTH.shape, bool)
+    beside[[8, 10]] = True
+    free = _run(smooth).probability[:, beside]
+    for method in METHODS:
+        p = _run(smooth, locks=LOCKS, lock_method=method).probability[:, beside]
+        assert np.abs(p - free).max() > 1e-3
+    one_step = _run(smooth, steps=1, locks=LOCKS, lock_method="replacement").probability[:, beside]
+    assert np.array_equal(one_step, _run(smooth, steps=1).probability[:, beside])
+
+
+def test_the_weight_of_guidance_is_the_bundles(tmp_path: Path) -> None:
+    maps = {}
+    for zeta in (0.0, 1.0, 9.0):
+        sampling = {"steps": 3, "zeta": zeta}
+        weighted = Bundle.load(make_tiny_bundle(tmp_path / str(zeta), sampling=sampling))
+        maps[zeta] = _run(weighted, locks=LOCKS, lock_method="guidance").probability
+        if zeta == 0:
+            unguided = _run(weighted, locks=LOCKS, lock_method="replacement").probability
+    np.testing.assert_allclose(maps[0.0], unguided, atol=1e-5)
+    moved = [np.abs(maps[zeta] - maps[0.0]).mean() for zeta in (1.0, 9.0)]
+    assert 0 < moved[0] < moved[1]

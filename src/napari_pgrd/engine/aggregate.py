@@ -5,8 +5,9 @@ One map feeds consensus, entropy, metrics and export alike, the mean over sample
     ``p_i = (1 - w) softmax(yhat_i / tau) + w mean_i``
 
 where ``mean_i`` is what the first network call of sample i, at t = T, already says of the mean: a few finished
-samples estimate the mean coarsely, that call estimates it finely and costs nothing more. tau and w are fitted on the
-calibration block; w = 0 is the map of the samples alone.
+samples estimate the mean coarsely, that call estimates it finely and costs nothing more. It is made from noise alone,
+so around locks that the network is not told of, ``mean_i`` is the average over all calls of sample i. tau and w are
+fitted on the calibration block; w = 0 is the map of the samples alone.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Aggregate:
         Parameters
         ----------
         y, mean : Tensor
-            ``(K, x, y, z)``: the sample's yhat, and the yhat of its first network call, which may be left out only if
-            ``mean_weight`` is 0.
+            ``(K, x, y, z)``: the sample's yhat, and what its network calls say of the mean, which may be left out only
+            if ``mean_weight`` is 0.
         """
         p = torch.softmax(y.float() / self.tau, 0)
         if self.mean_weight > 0:

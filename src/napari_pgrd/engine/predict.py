@@ -81,6 +81,7 @@ class Runner:
             scale=self.spec.schedule.residual_scale,
             prior_guided=self.spec.schedule.prior_guided,
             lock_method=r.lock_method or "replacement",
+            zeta=self.spec.sampling.zeta,
         )
 
 
@@ -168,24 +169,27 @@ class _Run:
         pi = runner.prior(image)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
-            # The first network call sees noise alone, so it knows of locks only where the network is told of them.
-            weight = spec.mean_weight if r.locks is None or r.lock_method == "hint" else 0.0
-            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far, weight, r.locks)
+            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far, spec.mean_weight, r.locks)
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
             self.began = time.monotonic()
         sampler = runner.sampler(r)
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
-            y, first = None, None
+            y, mean = None, None
             case = Case(image, pi, self._known(indices, device))
             states = sampler.draw(case, [sample_rng(r.seed, i) for i in indices])
             for step, y in enumerate(states, 1):
-                first = y if first is None else first
+                # The first call says the mean, from noise alone. If it cannot know of locks, later calls can, through
+                # the state: the average of all is smoother than a sample and has heard of them.
+                if mean is None:
+                    mean = y
+                elif r.locks is not None and r.lock_method != "hint":
+                    mean = mean + (y - mean) / step
                 self.calls += len(indices)
                 yield self._progress(len(indices) * step / r.steps)
-            assert y is not None and first is not None
-            for index, one, mean in zip(indices, self.restore(y), self.restore(first), strict=True):
-                mask = self.aggregate.add(one, mean)
+            assert y is not None and mean is not None
+            for index, one, its_mean in zip(indices, self.restore(y), self.restore(mean), strict=True):
+                mask = self.aggregate.add(one, its_mean)
                 computed = indices.stop - 1 - index  # refined already, so that progress never steps back
                 yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot())
 

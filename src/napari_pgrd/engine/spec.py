@@ -132,7 +132,10 @@ class ScheduleSpec(BaseModel):
 
 
 class SamplingDefaults(BaseModel):
-    """What the window and the command line start with; ``lock_method`` is how samples are made to agree with locks."""
+    """What the window and the command line start with.
+
+    ``lock_method`` is how samples are made to agree with locks, ``zeta`` the weight of guidance.
+    """
 
     model_config = Frozen
 
@@ -141,6 +144,7 @@ class SamplingDefaults(BaseModel):
     steps: int = Field(8, ge=1)
     samples: int = Field(16, ge=1)
     lock_method: LockMethod = "guidance"
+    zeta: float = Field(1.0, ge=0)
 
 
 class Reliability(BaseModel):

@@ -97,7 +97,7 @@ def test_a_known_voxel_chooses_among_modes(method: Any) -> None:
 
 @pytest.mark.parametrize("method", ["replacement", "guidance"])
 @pytest.mark.parametrize(("solver", "eta"), SOLVERS)
-@pytest.mark.parametrize("options", [{}, {"scale": 0.5}, {"prior_guided": False}, {"clip": False}])
+@pytest.mark.parametrize("options", [{}, {"scale": 0.3}, {"prior_guided": False}, {"clip": False}])
 def test_known_voxels_are_exact_in_every_sample_and_step(
     solver: Any, eta: float, method: Any, options: dict[str, Any]
 ) -> None:
@@ -124,6 +124,24 @@ def test_the_state_of_known_voxels_is_their_own_truth_with_noise(solver: Any, et
     for eps in off:
         assert float(eps.mean()) == pytest.approx(0, abs=0.06)
         assert float(eps.std()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("solver", "eta"), SOLVERS)
+def test_guidance_leaves_the_state_of_known_voxels_to_the_process(solver: Any, eta: float) -> None:
+    known, seen = _known(1, (0, 0), (1, 2)), {}
+    for method in ("replacement", "guidance"):
+        states: list[Tensor] = []
+
+        def spy(s: Tensor, *more: Any, states: list[Tensor] = states) -> Tensor:
+            states.append(s.detach())
+            return torch.tanh(s.mean((2, 3), keepdim=True)).expand_as(s)  # every voxel hears of every other
+
+        sampler = ResidualSampler(spy, RHOBAR, 6, solver, eta, lock_method=method)  # type: ignore[arg-type]
+        list(sampler.draw(_case(known), _rngs(3)))
+        seen[method] = torch.stack(states)
+    where = known.mask[0, 0]
+    torch.testing.assert_close(seen["guidance"][..., where], seen["replacement"][..., where], atol=1e-12, rtol=0)
+    assert not torch.allclose(seen["guidance"][..., ~where], seen["replacement"][..., ~where])
 
 
 @pytest.mark.parametrize("method", ["replacement", "guidance"])
