@@ -12,7 +12,8 @@ from PIL import Image
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.spec import BundleSpec, read_spec
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.session.pictures import FIELD, PIXELS, Scene, before_after, overview
+from napari_pgrd.session.display import PLANE_TEXT
+from napari_pgrd.session.pictures import FIELD, LETTERS, PIXELS, Scene, before_after, overview
 from tests.tiny import make_tiny_bundle
 
 SHAPE = (24, 20, 16)  # R, A, S
@@ -115,6 +116,13 @@ def test_a_box_lies_where_it_was_cut(spec: BundleSpec) -> None:
     part = mask[6:16, 5:15, 4:12]
     pictures = [before_after(Scene(predicted(m), whole, spec, b), CENTRE) for m, b in ((mask, None), (part, box))]
     assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize("plane", LETTERS)
+def test_letters_are_those_of_the_screen(plane: str) -> None:
+    left, right, top, bottom = LETTERS[plane]
+    assert PLANE_TEXT[plane].endswith(f"{left} left, {top} up")
+    assert all({a, b} in ({"A", "P"}, {"R", "L"}, {"S", "I"}) for a, b in ((left, right), (top, bottom)))
 
 
 def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
