@@ -30,6 +30,21 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    """No test starts with the settings that another test used."""
+    yield
+    if (settings := sys.modules.get("napari.settings")) is not None:
+        settings._clear_plugin_settings_cache()
+        Path(os.environ["NAPARI_CONFIG"]).with_name("napari-pgrd.yaml").unlink(missing_ok=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is offered the unfinished reviews of another."""
+    monkeypatch.setenv("NAPARI_PGRD_STATE", str(tmp_path / "reviews"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _temporary_home() -> Iterator[None]:
     """Delete the temporary settings when the last test has run."""

@@ -238,6 +238,29 @@ class Desk:
         collector.set_aside()
         self.worker.start()
 
+    def take(self, prediction: Prediction, request: Request, seconds: float = 0.0) -> None:
+        """Show samples that were drawn before, or around a correction; the image and the bundle are chosen already."""
+        require(self.spec is not None and self.volume is not None, InputError, "Choose the image and its model first.")
+        assert self.volume is not None and self.spec is not None
+        self._abandon()
+        s, box = self.state, request.box
+        if self.request is not None and self.request.box == box:
+            self.layers.results.recycle()
+        else:
+            self.layers.results.clear()
+        display = Display.of(self.volume)
+        self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
+        self.request, self.prediction, s.exported = request, prediction, ""
+        r = request.resolved(self.spec)
+        s.steps, s.samples, s.seed, s.box = r.steps or 1, prediction.samples, r.seed, box
+        s.solver = request.solver or ""
+        s.drawn_settings, s.seconds = s.settings, seconds
+        s.drawn = prediction.samples  # last: whoever hears of samples looks up their settings
+        self.layers.results.update_maps(prediction)
+        self.layers.results.settle()
+        s.phase = Phase.REVIEWING
+        self.predicted.emit()
+
     def cancel(self) -> None:
         """Stop at the next network call; what was drawn stays."""
         if self.worker is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.correct_panel import CorrectPanel
@@ -15,13 +15,34 @@ from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.drop import NiftiDrops
 from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
+from napari_pgrd.viewer.help import HelpOverlay
+from napari_pgrd.viewer.keys import bind, key_of
+from napari_pgrd.viewer.memory import Memory
+from napari_pgrd.viewer.places import PlacesDesk
+from napari_pgrd.viewer.places_panel import PlacesPanel
+from napari_pgrd.viewer.planes import Planes
+from napari_pgrd.viewer.resampling import Resampling
+from napari_pgrd.viewer.resampling_panel import ResamplingPanel
 from napari_pgrd.viewer.review_panel import ReviewPanel
 from napari_pgrd.viewer.sample_panel import SamplePanel
+from napari_pgrd.viewer.saving import Saving
+from napari_pgrd.viewer.saving_panel import FolderPanel, LeftPanel
+from napari_pgrd.viewer.theme import dress
+from napari_pgrd.viewer.tools import Tools
+from napari_pgrd.viewer.tools_panel import ToolsPanel
+from napari_pgrd.viewer.view_tools import ViewTools
 from napari_pgrd.viewer.views import Views
-from napari_pgrd.viewer.widgets import button, faint, note
+from napari_pgrd.viewer.widgets import button, faint, note, row, stacked
+from napari_pgrd.viewer.window_level import WindowLevel
 
 RESEARCH = "For research use; not a medical device"
 WIDTH = 320
+TIPS = {
+    "Sample": "Choose image and model, draw plausible segmentations",
+    "Review": "How much, how sure, and where the samples part",
+    "Correct": "Edit a copy; the samples stay as they are",
+    "Export": "Write masks, maps, volumes and a record of the review",
+}
 
 
 class ReviewDock(QWidget):
@@ -39,37 +60,58 @@ class ReviewDock(QWidget):
         self.desk = Desk(viewer)
         self.views = Views(self.desk)
         self.corrections = Corrections(self.desk)
+        self.places = PlacesDesk(self.desk, self.corrections)
+        self.tools = Tools(self.corrections, self.places)
+        self.resampling = Resampling(self.desk, self.corrections)
+        self.saving = Saving(self.desk, self.corrections, self.places)
         self.exports = Exports(self.desk, self.corrections)
+        self.planes = Planes(viewer, self.desk)
+        self.window_level = WindowLevel(viewer, self.desk)
+        self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
-        self.sentence = note()
+        self.sentence = note(ink="warning")
         self.sentence.setObjectName("sentence")
-        self.sentence.setStyleSheet("color: #E08A1E;")
         self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.place_box)
         self.tabs = QTabWidget()
         self.tabs.setObjectName("tabs")
         panels = {
             "Sample": SamplePanel(self.desk),
-            "Review": ReviewPanel(self.desk, self.views),
-            "Correct": CorrectPanel(self.corrections),
-            "Export": ExportPanel(self.exports),
+            "Review": stacked(
+                ReviewPanel(self.desk, self.views),
+                ViewTools(self.window_level, self.planes),
+                PlacesPanel(self.places),
+            ),
+            "Correct": stacked(
+                CorrectPanel(self.corrections), ToolsPanel(self.tools), ResamplingPanel(self.resampling)
+            ),
+            "Export": stacked(ExportPanel(self.exports), FolderPanel(self.saving)),
         }
         for title, panel in panels.items():
-            self.tabs.addTab(_scrolling(panel), title)
+            self.tabs.setTabToolTip(self.tabs.addTab(_scrolling(panel), title), TIPS[title])
         self.onward = button("", "The next thing to do", "onward", self._go_on)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
-        for widget in (self.headline, self.sentence, self.place, self.tabs, self.onward, faint(RESEARCH)):
+        keys = button(f"Keys  {key_of('help.toggle')}", "All keys and what they do", "show_keys", self.help.toggle)
+        keys.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        foot = row(faint(RESEARCH), keys)
+        left = LeftPanel(self.saving)
+        for widget in (self.headline, self.sentence, left, self.place, self.tabs, self.onward, foot):
             layout.addWidget(widget)
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
-        self._bind_keys()
+        self._unbind = bind(viewer, self)
+        self._closed = False
+        viewer.window._qt_window.installEventFilter(self)
         self.drops = NiftiDrops(
             viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
         )
         self.tabs.currentChanged.connect(self.refresh)
         self.desk.state.events.connect(self.refresh)
         self.corrections.changed.connect(self.refresh)
+        viewer.events.theme.connect(self._dress)
+        self._dress()
+        self.memory = Memory(self.desk, self.views, self.planes)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -109,27 +151,40 @@ class ReviewDock(QWidget):
         if action is not None:
             action()
 
+    def _dress(self, *_: object) -> None:
+        """Text in the colours of napari's theme."""
+        dress(self, self.viewer.theme)
+
     def _start_correction(self) -> None:
         self.corrections.start("consensus")
         self.tabs.setCurrentIndex(2)
 
-    def _bind_keys(self) -> None:
-        """Keys that neither Labels nor Shapes uses."""
-        keys = {"G": lambda: self.views.step(-1), "H": lambda: self.views.step(1), "U": self.views.next_heat}
-        for key, action in keys.items():
-            self.viewer.bind_key(key, lambda _, run=action: run(), overwrite=True)
-        self._keys = tuple(keys)
-
     def close_desk(self) -> None:
         """End a run and let go of the viewer."""
-        if self._keys:
-            for key in self._keys:
-                self.viewer.bind_key(key, None)
-            self._keys = ()
+        if not self._closed:
+            self._closed = True
+            self._unbind()
+            self.viewer.events.theme.disconnect(self._dress)
+            self.help.close_overlay()
+            self.planes.close()
+            self.window_level.close()
             self.drops.close()
+            self.saving.close()
+            self.resampling.close()
+            self.tools.close()
+            self.places.close()
             self.corrections.close()
             self.exports.close()
             self.desk.close()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
+        """Clean up before the window takes the dock along, of which the dock itself hears nothing."""
+        if event is not None:
+            # A reader's own closing may still be refused in napari's dialog; if it is not, the deletion follows.
+            closing = event.type() == QEvent.Type.Close and not event.spontaneous()
+            if closing or event.type() == QEvent.Type.DeferredDelete:
+                self.close_desk()
+        return False
 
     def event(self, event: QEvent | None) -> bool:
         """Clean up when napari destroys the dock or closes the window."""

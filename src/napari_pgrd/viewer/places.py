@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from qtpy.QtCore import QTimer
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.session.hypotheses import Alternative, alternatives, families, families_sentence
-from napari_pgrd.session.places import Places, SlicesSeen, progress_sentence, worth_seeing
+from napari_pgrd.session.places import Places, SlicesSeen, State, progress_sentence, worth_seeing
 from napari_pgrd.session.regions import Place, find_places
 from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.camera import centre_on
@@ -42,12 +43,14 @@ class PlacesDesk:
         self.texts: tuple[str, ...] = ()
         self.option = 0
         self.worker: FunctionWorker[Any] | None = None
+        self._of: Prediction | None = None  # whose places these are, or will be
+        self._saved: tuple[dict[str, State], int] | None = None
         self._recheck = QTimer()
         self._recheck.setSingleShot(True)
         self._recheck.setInterval(RECHECK_MS)
         self._recheck.timeout.connect(self._check_again)
         desk.state.events.phase.connect(self._find)
-        desk.predicted.connect(self._forget)
+        desk.predicted.connect(self._predicted)
         corrections.edited.connect(self._recheck.start)
         desk.viewer.dims.events.current_step.connect(self.look)
         desk.viewer.dims.events.order.connect(self.look)
@@ -67,6 +70,7 @@ class PlacesDesk:
         if desk.state.phase is not Phase.REVIEWING or p is None or desk.volume is None or desk.spec is None:
             return
         self._stop()
+        self._of = p
         box = desk.request.box if desk.request else None
         self.worker = FunctionWorker(_search, p, desk.volume, desk.spec, box)
         self.worker.returned.connect(partial(self._found, p))
@@ -81,14 +85,37 @@ class PlacesDesk:
         self.places.show(places)
         self.look()
         self._leave()
+        self._restore()
+
+    def bring_back(self, states: Mapping[str, str], seen: Mapping[str, Sequence[int]], index: int) -> None:
+        """States, slices seen and the place in hand of a saved review; at once, or when the places are found."""
+        self.seen.restore(seen)
+        self._saved = ({id: State(value) for id, value in states.items()}, index)
+        if self.worker is None:
+            self._restore()
+
+    def _restore(self) -> None:
+        if self._saved is not None and self.places.items:
+            (states, index), self._saved = self._saved, None
+            self.places.restore(states)
+            if 0 <= index < len(self.places.items):
+                self.places.go(index)
+                self._collect(self.places.items[index])
+        self.changed.emit()
+
+    def _predicted(self) -> None:
+        if self.desk.prediction is None:
+            self._forget()
+        elif self.desk.prediction is not self._of:
+            self._find()
 
     def _forget(self) -> None:
-        if self.desk.prediction is None:
-            self._stop()
-            self.places.show(())
-            self.seen.clear()
-            self.families = ""
-            self._leave()
+        self._stop()
+        self._of = None
+        self.places.show(())
+        self.seen.clear()
+        self.families = ""
+        self._leave()
 
     def _stop(self) -> None:
         if self.worker is not None:

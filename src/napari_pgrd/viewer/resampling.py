@@ -1,0 +1,208 @@
+"""Sampling again around what the reader has settled, and showing what it would move before anything moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_pgrd.engine.errors import InputError, PgrdError, require
+from napari_pgrd.engine.locks import Locks
+from napari_pgrd.engine.request import Request
+from napari_pgrd.session.state import Phase
+from napari_pgrd.session.volumes import voxel_volume
+from napari_pgrd.viewer.corrections import Corrections
+from napari_pgrd.viewer.desk import Desk
+
+if TYPE_CHECKING:
+    from superqt.utils import GeneratorWorker
+
+    from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.engine.predict import Update
+
+WHAT = (("voxels", "what I changed"), ("slices", "slices I edited"))
+# Gained and lost, in colours that no label has.
+MOVED: dict[int | None, Any] = {1: (1.0, 0.55, 0.0, 0.9), 2: (0.75, 0.3, 1.0, 0.9)}
+Values = NDArray[np.uint8]
+
+
+class Resampling:
+    """Lock corrections, draw again, look, accept or discard."""
+
+    changed = Signal()
+
+    def __init__(self, desk: Desk, corrections: Corrections) -> None:
+        self.desk, self.corrections = desk, corrections
+        self.what = "slices"
+        self.sentence = ""
+        self.worker: GeneratorWorker[Update, None, None] | None = None
+        self.candidate: Prediction | None = None
+        self._request: Request | None = None
+        self._locks: Locks | None = None
+        self._strokes: Labels | None = None
+        self._moved: Labels | None = None
+        desk.state.events.source.connect(self.discard)
+        desk.viewer.layers.events.removed.connect(self._removed)
+
+    def close(self) -> None:
+        """End a run and let go of the viewer."""
+        self.desk.viewer.layers.events.removed.disconnect(self._removed)
+        self._stop()
+
+    # ---- what is locked
+
+    def paint(self) -> None:
+        """A layer for strokes over what is right, besides what was changed."""
+        layer, display = self.corrections.layer, self.desk.layers.display
+        if layer is None or display is None:
+            self._say("Start a correction first.")
+            return
+        if self._strokes is None:
+            table: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (0, 0, 0, 0), 1: (1, 1, 1, 1)}
+            colours = DirectLabelColormap(color_dict=table)
+            empty = np.zeros(layer.data.shape, np.uint8)
+            self._strokes = Labels(empty, name="Locks", opacity=0.4, colormap=colours, **display.layer)
+            self.desk.viewer.layers.append(self._strokes)
+        self.desk.viewer.layers.selection.active = self._strokes
+        self._strokes.selected_label, self._strokes.brush_size, self._strokes.mode = 1, layer.brush_size, "paint"
+        self._say("Paint over what is right; it is kept exactly.")
+
+    def locked(self) -> NDArray[np.bool_] | None:
+        """``(x, y, z)``: voxels that were changed, or the whole slices they lie on, and lock strokes."""
+        layer, display, now = self.corrections.layer, self.desk.layers.display, self.corrections.values()
+        if layer is None or display is None or now is None:
+            return None
+        mask = now != self.corrections.start_of(layer)
+        if self.what == "slices" and mask.any() and (where := self.desk.layers.current_slice()) is not None:
+            shown = display.show(mask)
+            others = tuple(i for i in range(3) if i != where[0])
+            mask = display.hide(np.broadcast_to(shown.any(others, keepdims=True), shown.shape))
+        if self._strokes is not None:
+            mask = mask | (display.hide(np.asarray(self._strokes.data)) > 0)
+        return np.ascontiguousarray(mask)
+
+    # ---- drawing again
+
+    def start(self) -> None:
+        """Draw as many samples again, with the locked voxels as they are."""
+        try:
+            self._start()
+        except PgrdError as error:
+            self._say(str(error))
+
+    def _start(self) -> None:
+        from napari_pgrd.viewer.worker import sampling_worker
+
+        desk, mask, now = self.desk, self.locked(), self.corrections.values()
+        require(desk.state.phase is Phase.REVIEWING, InputError, "Draw samples first, and let the run end.")
+        require(now is not None, InputError, "Start a correction first.")
+        assert now is not None and desk.spec is not None and desk.request is not None and desk.volume is not None
+        require(
+            mask is not None and bool(mask.any()),
+            InputError,
+            "Nothing is locked. Correct a slice, or paint locks over what is right, then sample again.",
+        )
+        assert mask is not None
+        self.discard()
+        index = np.zeros(256, np.uint8)
+        index[desk.spec.values] = np.arange(len(desk.spec.labels))
+        self._locks = Locks(mask, index[now])
+        count = desk.prediction.samples if desk.prediction else desk.request.samples
+        self._request = replace(desk.request, samples=count, locks=self._locks)
+        self.worker = sampling_worker(desk.volume, desk.state.bundle, self._request, None)
+        self.worker.yielded.connect(self._updated)
+        self.worker.errored.connect(lambda error: self._say(str(error)))
+        self.worker.finished.connect(self._finished)  # type: ignore[arg-type]
+        self._say(f"Sampling again around {int(mask.sum())} locked voxels ...")
+        self.worker.start()
+
+    def _updated(self, update: Update) -> None:
+        if self.worker is None:
+            return
+        left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
+        self._say(f"Sampling again: sample {min(update.drawn + 1, update.samples)} of {update.samples}{left}")
+        if update.kind == "done":
+            self.candidate = update.prediction
+
+    def _finished(self) -> None:
+        if self.worker is None:
+            return
+        self.worker = None
+        if self.candidate is not None:
+            self._show_moved()
+        self.changed.emit()
+
+    def proposal(self) -> Values | None:
+        """The consensus of the new samples, label values ``(x, y, z)``; what is locked is as it was."""
+        if self.candidate is None or self.desk.spec is None:
+            return None
+        values: Values = self.desk.spec.values[self.candidate.consensus]
+        return values
+
+    def _show_moved(self) -> None:
+        """Voxels that would join or leave the structure, or change label, over the correction."""
+        after, now, display, desk = self.proposal(), self.corrections.values(), self.desk.layers.display, self.desk
+        if after is None or now is None or display is None or desk.volume is None:
+            return
+        moved = np.where(after > 0, 1, 2).astype(np.uint8) * (after != now)
+        size, unit = voxel_volume(desk.volume)
+        gained, lost = (int((moved == kind).sum()) * size for kind in (1, 2))
+        digits = 2 if unit == "mL" else 0
+        self._say(
+            f"It would add or relabel {gained:.{digits}f} {unit} (orange) and take away {lost:.{digits}f} {unit} "
+            "(violet). Accept, or discard. An approximation: look before you accept."
+        )
+        table: dict[int | None, Any] = {0: (0, 0, 0, 0), None: (0, 0, 0, 0), **MOVED}
+        self._moved = Labels(
+            np.array(display.show(moved), order="C"),
+            name="Would move",
+            opacity=0.8,
+            colormap=DirectLabelColormap(color_dict=table),
+            **display.layer,
+        )
+        self._moved.editable = False
+        active = desk.viewer.layers.selection.active
+        desk.viewer.layers.append(self._moved)
+        desk.viewer.layers.selection.active = active
+
+    def accept(self) -> None:
+        """The correction becomes the proposal, in one step that can be undone; the new samples replace the old."""
+        after, candidate, request = self.proposal(), self.candidate, self._request
+        if after is None or candidate is None or request is None:
+            return
+        count = self.corrections.put(after, "accept resampling")
+        self.discard()
+        self.desk.take(candidate, request)
+        self._say(f"{count} voxel{'s' * (count != 1)} moved. Ctrl+Z takes the correction back.")
+
+    def discard(self) -> None:
+        """Leave everything as it was."""
+        self._stop()
+        self.candidate = None
+        moved, self._moved = self._moved, None
+        if moved is not None and moved in self.desk.viewer.layers:
+            self.desk.viewer.layers.remove(moved)
+        self._say("")
+
+    def _stop(self) -> None:
+        if self.worker is not None:
+            worker, self.worker = self.worker, None
+            worker.yielded.disconnect()
+            worker.errored.disconnect()
+            worker.finished.disconnect()
+            worker.quit()
+
+    def _removed(self, event: Any) -> None:
+        if event.value is self._strokes:
+            self._strokes = None
+        if event.value is self._moved:
+            self._moved = None
+
+    def _say(self, text: str) -> None:
+        self.sentence = text
+        self.changed.emit()

@@ -1,0 +1,272 @@
+"""Saving as the reader works: every stroke at once, the rest a moment later; and taking up what was left."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+from superqt.utils import FunctionWorker
+
+from napari_pgrd.engine.errors import InputError, PgrdError, require
+from napari_pgrd.engine.volume import Volume
+from napari_pgrd.session import autosave
+from napari_pgrd.session.autosave import Autosave, Left
+from napari_pgrd.session.correction import Correction
+from napari_pgrd.session.folder import ImageMark
+from napari_pgrd.session.places import State
+from napari_pgrd.session.review import Review, bundle_mark, load, save
+from napari_pgrd.session.state import Phase
+from napari_pgrd.viewer.corrections import Corrections
+from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.places import PlacesDesk
+from napari_pgrd.viewer.resume import look, show
+
+WATCH_MS = 1000  # napari says nothing when a hidden layer is undone
+LATER_MS = 700
+
+
+class Saving:
+    """The running review of this window on disk."""
+
+    changed = Signal()
+
+    def __init__(self, desk: Desk, corrections: Corrections, places: PlacesDesk) -> None:
+        self.desk, self.corrections, self.places = desk, corrections, places
+        self.left: list[Left] = []  # reviews that a crash left behind
+        self.sentence = ""
+        self.running: Autosave | None = None
+        self._watched: dict[Labels, Correction] = {}
+        self._resuming: Correction | None = None
+        self._worker: FunctionWorker[Any] | None = None
+        self._image = desk.image
+        self._timer, self._later = QTimer(), QTimer()
+        self._timer.setInterval(WATCH_MS)
+        self._timer.timeout.connect(self._look_at_all)
+        self._later.setSingleShot(True)
+        self._later.setInterval(LATER_MS)
+        self._later.timeout.connect(self._save_the_rest)
+        corrections.naming = self._named
+        corrections.started.connect(self._began)
+        places.changed.connect(self._later.start)
+        desk.state.events.source.connect(self._other_case)
+        desk.state.events.phase.connect(self._phase)
+        self.find()
+
+    def close(self) -> None:
+        """End the review if it was exported; else the next start offers it."""
+        self.corrections.started.disconnect(self._began)
+        self.places.changed.disconnect(self._later.start)
+        self.corrections.naming = lambda layer, name: nullcontext()
+        self._end()
+
+    # ---- what was left
+
+    def find(self) -> None:
+        """Look for reviews that were left."""
+        try:
+            self.left = autosave.unfinished()
+        except OSError:
+            self.left = []  # a home that cannot be read holds nothing to offer
+        self.changed.emit()
+
+    def resume(self) -> None:
+        """Take up the newest review that was left, on the image that is open."""
+        if not self.left:
+            return
+        try:
+            self._resume(self.left[0])
+        except PgrdError as error:
+            self._say(str(error))
+
+    def discard(self) -> None:
+        """Set the newest one aside."""
+        if self.left:
+            try:
+                autosave.discard(self.left[0].folder)
+            except PgrdError as error:
+                self._say(str(error))
+            self.find()
+
+    def _resume(self, left: Left) -> None:
+        self._volume()
+        self._end()
+        running = Autosave.resume(left.folder)
+        try:
+            self._show(running)
+        except PgrdError:
+            running.leave()
+            raise
+        self.sentence = running.problem
+        self.find()
+
+    # ---- a folder of the reader's choice
+
+    def save_as(self, folder: str) -> None:
+        """Write the review to a folder ``NAME.pgrd``."""
+        try:
+            require(self.desk.prediction is not None, InputError, "Draw samples first; there is no review yet.")
+            self._look_at_all()
+            running = self.running
+            review = running.review if running is not None else self._review()
+            changes = {"prediction": self.desk.prediction, "request": self.desk.request, **self._rest()}
+            path = save(folder, replace(review, **changes))
+        except PgrdError as error:
+            self._say(str(error))
+        else:
+            self._say(f"Saved as {path.name}.")
+
+    def open(self, folder: str) -> None:
+        """Bring a saved review back on the image that is open; the folder stays as it is."""
+        try:
+            review = load(folder, self._volume())
+            self._end()
+            self._show(Autosave.begin(review))
+        except PgrdError as error:
+            self._say(str(error))
+        else:
+            self._say("")
+
+    def _volume(self) -> Volume:
+        volume = self.desk.volume
+        require(
+            volume is not None,
+            InputError,
+            "Open the image of that review first, then try again; its voxels are compared.",
+        )
+        assert volume is not None
+        return volume
+
+    def _show(self, running: Autosave) -> None:
+        review = running.review
+        review.image.check(self._volume())
+        show(self.desk, review)
+        self.running = running
+        for correction in review.corrections:
+            self._bring_back(correction)
+        self.places.bring_back(review.places, review.seen, int(review.view.get("place", -1)))
+        look(self.desk, review.view)
+
+    def _bring_back(self, correction: Correction) -> None:
+        """The layer of a correction, its undo history filled again."""
+        masks = correction.history()
+        self._resuming = correction
+        layer = self.corrections.add(next(masks), correction.log.entries[0].name)
+        layer.name = correction.name
+        display = self.desk.layers.display
+        assert display is not None
+        for mask in masks:
+            shown = display.show(mask)
+            where = np.nonzero(np.asarray(layer.data) != shown)
+            with layer.block_history():
+                layer.data_setitem(where, shown[where])
+        for _ in range(len(correction.undone)):
+            layer.undo()
+        self._resuming = None
+        self._watch(layer, correction)
+
+    # ---- saving
+
+    def _began(self, layer: Labels, source: str) -> None:
+        if self._resuming is not None:
+            return
+        try:
+            if self.running is None:
+                self.running = Autosave.begin(self._review())
+                self._save_samples()
+            correction = self.running.start_correction(self.corrections.start_of(layer), source, layer.name)
+        except PgrdError as error:
+            self._say(str(error))
+            return
+        self._watch(layer, correction)
+
+    def _watch(self, layer: Labels, correction: Correction) -> None:
+        self._watched[layer] = correction
+        layer.events.paint.connect(lambda event, of=layer: self._observe(of, new=True))
+        for event in (layer.events.labels_update, layer.events.set_data):
+            event.connect(lambda event, of=layer: self._observe(of))
+        self._timer.start()
+        self.changed.emit()
+
+    def _observe(self, layer: Labels, new: bool = False) -> None:
+        correction, display = self._watched.get(layer), self.desk.layers.display
+        if correction is None or display is None or (not new and layer._block_history):
+            return
+        try:
+            correction.observe(display.hide(np.asarray(layer.data)), new=new)
+        except PgrdError as error:
+            self._say(str(error))
+
+    def _look_at_all(self) -> None:
+        for layer in self._watched:
+            self._observe(layer)
+
+    def _named(self, layer: Labels, name: str) -> AbstractContextManager[None]:
+        correction = self._watched.get(layer)
+        return correction.operation(name) if correction is not None else nullcontext()
+
+    def _review(self) -> Review:
+        desk = self.desk
+        assert desk.volume is not None and desk.request is not None
+        name, digest = bundle_mark(desk.state.bundle)
+        return Review(ImageMark.of(desk.volume), name, digest, request=desk.request)
+
+    def _phase(self) -> None:
+        if self.running is not None and self.desk.state.phase is Phase.REVIEWING:
+            self._save_samples()
+
+    def _save_samples(self) -> None:
+        """In a thread: writing a large volume's samples takes seconds."""
+        running, prediction, request = self.running, self.desk.prediction, self.desk.request
+        if running is not None and prediction is not None and request is not None:
+            self._worker = FunctionWorker(running.update, prediction=prediction, request=request)
+            self._worker.errored.connect(lambda error: self._say(str(error)))
+            self._worker.start()
+
+    def _save_the_rest(self) -> None:
+        if self.running is not None:
+            try:
+                self.running.update(**self._rest())
+            except PgrdError as error:
+                self._say(str(error))
+
+    def _rest(self) -> dict[str, Any]:
+        """States, slices seen and what is on the screen."""
+        states = {id: state.value for id, state in self.places.places.states.items() if state is not State.OPEN}
+        return {"places": states, "seen": dict(self.places.seen.seen), "view": self._view()}
+
+    def _view(self) -> dict[str, Any]:
+        viewer = self.desk.viewer
+        return {
+            "plane": self.desk.layers.plane(),
+            "point": [float(v) for v in viewer.dims.point[-3:]],
+            "zoom": float(viewer.scene.camera.zoom),
+            "centre": [float(v) for v in viewer.scene.camera.center],
+            "place": self.places.places.index,
+        }
+
+    def _other_case(self) -> None:
+        """Another image is another review."""
+        if self.desk.image is not self._image:  # else it was only renamed
+            self._image = self.desk.image
+            self._end()
+
+    def _end(self) -> None:
+        self._timer.stop()
+        self._later.stop()
+        self._look_at_all()
+        running, self.running = self.running, None
+        self._watched.clear()
+        if running is not None:
+            try:
+                running.finish() if self.desk.state.exported else running.leave()
+            except PgrdError as error:
+                self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self.sentence = text
+        self.changed.emit()
