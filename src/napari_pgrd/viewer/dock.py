@@ -65,6 +65,7 @@ class ReviewDock(QWidget):
         self.resampling = Resampling(self.desk, self.corrections)
         self.saving = Saving(self.desk, self.corrections, self.places)
         self.exports = Exports(self.desk, self.corrections)
+        self.exports.review, self.exports.log = self.saving.summary, self.saving.log
         self.planes = Planes(viewer, self.desk)
         self.window_level = WindowLevel(viewer, self.desk)
         self.help = HelpOverlay(viewer)

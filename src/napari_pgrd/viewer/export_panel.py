@@ -11,6 +11,7 @@ from napari_pgrd.viewer.widgets import button, faint, note, row
 PARTS = (
     ("mask", "Masks: consensus and correction", "Label values on the image's own grid, as NIfTI"),
     ("maps", "Maps: probability, entropy, variance", "Of every class and over all samples, as NIfTI"),
+    ("report", "Report: one page to read and sign", "Volumes, places before and after, slices seen, how it was made"),
     ("samples", "Samples", "All of them in one NIfTI, along its fourth axis"),
 )
 
@@ -37,6 +38,11 @@ class ExportPanel(QWidget):
         self.go = button(
             "Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go
         )
+        self.initials = QLineEdit(exports.initials)
+        self.initials.setObjectName("initials")
+        self.initials.setMaximumWidth(80)
+        self.initials.setToolTip("Stand in report and manifest, if you like; nothing else names you or the patient")
+        self.initials.editingFinished.connect(lambda: exports.sign(self.initials.text()))
         self.done = note()
         self.done.setObjectName("export_done")
         self.show_it = button(
@@ -45,7 +51,9 @@ class ExportPanel(QWidget):
         self.which = faint()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
-        for part in (row(self.folder, browse), *self.boxes.values(), self.which, self.go, self.done, self.show_it):
+        signed = row(note("Initials"), self.initials)
+        parts = (row(self.folder, browse), *self.boxes.values(), signed, self.which, self.go, self.done, self.show_it)
+        for part in parts:
             layout.addWidget(part)
         layout.addWidget(faint("volumes.csv and manifest.json are always written."))
         layout.addStretch()

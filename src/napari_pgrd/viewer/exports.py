@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from psygnal import Signal
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.engine.errors import PgrdError
+from napari_pgrd.session.summary import ReviewSummary
+from napari_pgrd.viewer import settings
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
 
@@ -37,6 +40,10 @@ class Exports:
         self.files: list[Path] = []  # what was written last
         self.worker: FunctionWorker[list[Path]] | None = None
         self._correction: NDArray[np.uint8] | None = None  # as it was written
+        self.initials = settings.load().initials
+        self.review: Callable[[str], ReviewSummary] = lambda initials: ReviewSummary(initials=initials)
+        """What the reader did so far; set by whoever knows."""
+        self.log: Callable[[], bytes | None] = lambda: None
         corrections.edited.connect(self._edited)
 
     def close(self) -> None:
@@ -75,6 +82,11 @@ class Exports:
         if self.desk.state.exported and now is not None and (then is None or not np.array_equal(now, then)):
             self.desk.state.exported = ""
 
+    def sign(self, initials: str) -> None:
+        """Whose review it is."""
+        self.initials = initials.strip()
+        settings.save(initials=self.initials)
+
     def write(self, parts: set[str]) -> None:
         """Write the chosen parts; the state says where they went, or why not."""
         p, volume, request, s = self.desk.prediction, self.desk.volume, self.desk.request, self.desk.state
@@ -93,6 +105,8 @@ class Exports:
             frozenset(parts),
             self._correction,
             self._files(),
+            self.review(self.initials),
+            self.log(),
         )
         self.worker.returned.connect(lambda files: self._written(files, volume))
         self.worker.errored.connect(self._failed)
@@ -140,13 +154,24 @@ def _write(
     parts: frozenset[str],
     correction: NDArray[np.uint8] | None,
     source: tuple[str, ...],
+    review: ReviewSummary,
+    log: bytes | None,
 ) -> list[Path]:
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.session.export import export
 
     try:
         return export(
-            folder, prediction, volume, Bundle.load(bundle), request, what=parts, correction=correction, source=source
+            folder,
+            prediction,
+            volume,
+            Bundle.load(bundle),
+            request,
+            what=parts,
+            correction=correction,
+            source=source,
+            review=review,
+            edit_log=log,
         )
     except PgrdError:
         raise

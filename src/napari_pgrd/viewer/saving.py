@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from napari_pgrd.session.folder import ImageMark
 from napari_pgrd.session.places import State
 from napari_pgrd.session.review import Review, bundle_mark, load, save
 from napari_pgrd.session.state import Phase
+from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.places import PlacesDesk
@@ -103,6 +105,26 @@ class Saving:
             raise
         self.sentence = running.problem
         self.find()
+
+    # ---- for exports
+
+    def log(self) -> bytes | None:
+        """The edit log of the correction in hand."""
+        layer = self.corrections.layer
+        correction = self._watched.get(layer) if layer is not None else None
+        if correction is None:
+            return None
+        self._look_at_all()
+        return correction.log.content()
+
+    def summary(self, initials: str) -> ReviewSummary:
+        """What was done so far, in figures."""
+        places, seen = self.places.places, self.places.seen
+        rows = tuple(PlaceRow(p.name, places.states[p.id].value, p.stake, p.unit, p.centre) for p in places.items)
+        layer = self.corrections.layer
+        correction = self._watched.get(layer) if layer is not None else None
+        edits = Counter(entry.kind for entry in correction.log.entries) if correction is not None else Counter()
+        return ReviewSummary(rows, seen.count(seen.fullest), initials, {"sampling": self.desk.state.seconds}, edits)
 
     # ---- a folder of the reader's choice
 
