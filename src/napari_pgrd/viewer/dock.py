@@ -79,9 +79,9 @@ class ReviewDock(QWidget):
         panels = {
             "Sample": SamplePanel(self.desk),
             "Review": stacked(
+                PlacesPanel(self.places),
                 ReviewPanel(self.desk, self.views),
                 ViewTools(self.window_level, self.planes),
-                PlacesPanel(self.places),
             ),
             "Correct": stacked(
                 CorrectPanel(self.corrections), ToolsPanel(self.tools), ResamplingPanel(self.resampling)
