@@ -46,6 +46,12 @@ def test_samples_that_coincide_do_not_divide_by_zero():
     assert silhouette(np.zeros((4, 4)), np.array([0, 0, 1, 1])) == 0
 
 
+def test_an_outlier_is_not_split_off_before_two_groups_are():
+    points = np.array([0.0] * 4 + [2.0] * 4 + [4.5])
+    group = groups((points[:, None] - points) ** 2, 2)
+    assert set(group[:4]) != set(group[4:8])
+
+
 def test_groups_and_their_medoids():
     points = np.array([0.0, 0.1, 0.3, 5.0, 5.1, 5.5, 5.6])
     distance = (points[:, None] - points) ** 2

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_pgrd.session import hypotheses
+from napari_pgrd.session.clusters import iou_distance
 from napari_pgrd.session.hypotheses import alternatives, apply, families, families_sentence
 from napari_pgrd.session.regions import find_places
 from tests.session.drawn import ball, labels, prediction, tailed, volume
@@ -57,7 +59,7 @@ def test_near_variants_of_an_answer_are_no_alternatives():
     masks, tail = tailed()
     jitter = [m.copy() for m in masks]
     for i, m in enumerate(jitter[4:]):
-        m[8, 6 + i, 8] = False  # every sample with a tail lacks another voxel of it
+        m[8, 6 : 6 + 2 * i, 8] = False  # the tails are not quite equally long
     p, v = prediction(jitter), volume(tail.shape)
     (place,) = find_places(p, v, labels(2))
     assert sorted(a.votes for a in alternatives(p, place, v, labels(2))) == [4, 4]
@@ -130,6 +132,23 @@ def test_families_of_labels_are_told_apart_where_the_outline_is_one():
     back = np.where(np.arange(SHAPE[1])[None, :, None] < 11, 1, 2) * outline
     assert [f.members for f in families(prediction([front, front, back, back, back], 3))] == [(2, 3, 4), (0, 1)]
     assert families(prediction([outline] * 5, 3)) == ()
+
+
+def test_whole_masks_are_compared_though_only_their_differences_are_read():
+    rng = np.random.default_rng(3)
+    masks = [
+        np.where(rng.random(SHAPE) < 0.1, rng.integers(0, 3, SHAPE), 2 * ball(SHAPE, (8, 9, 7), 5)) for _ in "1234"
+    ]
+    whole = iou_distance(np.stack(masks).reshape(4, -1).astype(np.uint8))
+    np.testing.assert_allclose(hypotheses._distance(prediction(masks, 3), None), whole, atol=1e-12)
+
+
+def test_groups_that_are_not_clear_are_no_families():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        masks = np.zeros((12, *SHAPE), bool)
+        masks[:, 4:8, 4:8, 4:8] = rng.random((12, 4, 4, 4)) < 0.5  # chance alone
+        assert families(prediction(masks)) == ()
 
 
 def test_noise_and_single_outliers_are_no_families():

@@ -37,13 +37,25 @@ def test_the_sides_of_a_rod():
     assert structure.position((25, 36, 14)) == "anterior end (inferior right)"
 
 
-def test_a_bent_rod_is_judged_where_the_place_is():
+def risen(by):
+    """A rod along y whose every cross-section is moved up by ``by(y)`` voxels."""
     mask = rod(1)
     for y in range(40):
-        mask[:, y] = np.roll(mask[:, y], y // 5 - 4, axis=1)  # rises towards the front
-    structure = Structure.of(mask, volume(SHAPE))
-    assert structure.position((20, 35, 22)) == "anterior end"  # above the middle of the whole, not of this end
-    assert structure.position((20, 5, 22)) == "posterior end (superior)"
+        mask[:, y] = np.roll(mask[:, y], round(by(y)), axis=1)
+    return Structure.of(mask, volume(SHAPE))
+
+
+def test_an_arch_is_judged_where_the_place_is():
+    arch = risen(lambda y: 6 - 8 * ((y - 19.5) / 19.5) ** 2)
+    assert arch.position((20, 35, 25)) == "anterior end (superior)"  # at the height of the middle of the whole
+    assert arch.position((20, 5, 25)) == "posterior end (superior)"
+    assert arch.position((20, 20, 25)) == "middle third"
+
+
+def test_a_side_is_never_named_along_the_long_axis():
+    slope = risen(lambda y: 0.6 * (y - 19.5))
+    assert slope.position((20, 34, 29)) == "anterior end"
+    assert slope.position((20, 16, 25)) == "middle third (superior)"  # posterior of the axis as well as above it
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPI", "PIR", "SLA"])

@@ -69,7 +69,10 @@ class Places:
         return self.count(State.ACCEPTED) + self.count(State.CHANGED)
 
     def show(self, found: Iterable[Place]) -> None:
-        """Take a new list, as after further samples; a place that was already there keeps its state."""
+        """Take a new list, as after further samples; a place that was already there keeps its state.
+
+        For another image show nothing first: places are told apart by their voxels alone.
+        """
         before, states, current = self._items, self._states, self.current
         self._items = tuple(found)
         self._states = {}
