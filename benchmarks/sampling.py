@@ -219,7 +219,8 @@ def window(args: argparse.Namespace) -> dict[str, Any]:
 def _gaps(times: list[float]) -> dict[str, float]:
     gaps = np.diff(times) * 1000
     p50, p99 = (float(v) for v in np.percentile(gaps, (50, 99)))
-    return {"p50": p50, "p99": p99, "max": float(gaps.max()), "ticks": len(gaps)}
+    over = int((gaps > 50).sum())
+    return {"p50": p50, "p99": p99, "max": float(gaps.max()), "over_50": over, "ticks": len(gaps)}
 
 
 def _live(app: Any, seconds: float) -> None:
