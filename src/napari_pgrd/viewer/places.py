@@ -77,9 +77,11 @@ class PlacesDesk:
         self.worker.start()
 
     def _found(self, of: Prediction, found: tuple[tuple[Place, ...], str]) -> None:
-        if self.worker is None or of is not self.desk.prediction or self.desk.layers.display is None:
-            return  # closed meanwhile, or of samples that are no longer there
+        if self.worker is None:
+            return  # closed meanwhile
         self.worker = None
+        if of is not self.desk.prediction or self.desk.layers.display is None:
+            return  # of samples that are no longer there
         places, self.families = found
         self.seen.expect(self.desk.layers.display.show(worth_seeing(of)))
         self.places.show(places)

@@ -17,7 +17,7 @@ from napari_pgrd.viewer.thumbnails import picture, pixmap, window
 from napari_pgrd.viewer.widgets import button, faint, note, row
 
 MARKS = {State.OPEN: "\u25cb", State.ACCEPTED: "\u2713", State.CHANGED: "\u270e", State.DEFERRED: "\u2026"}
-THUMBNAIL = 64  # pixels high
+THUMBNAIL = 56  # pixels high
 OPTIONS = 4  # as it is, and at most three others
 
 
