@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from napari.settings import _clear_plugin_settings_cache, get_plugin_settings, get_settings
+from qtpy.QtWidgets import QLabel
 
 from napari_pgrd.engine.request import MAX_SAMPLES
 from napari_pgrd.session.state import ReviewState
@@ -103,3 +104,14 @@ def test_the_manifest_the_class_and_the_panels_speak_of_the_same(store):
     assert settings.save(samples=MAX_SAMPLES)
     state = ReviewState()
     assert (state.device, state.solver) == (Remembered().device, Remembered().solver)
+
+
+def test_napari_shows_them_in_its_preferences(make_window, store):
+    dialog = make_window().window._open_preferences_dialog()
+    pages = [dialog._list.item(i).text() for i in range(dialog._list.count())]
+    assert "PGRD" in pages
+    page = dialog._stack.widget(pages.index("PGRD"))
+    texts = " ".join(label.text() for label in page.findChildren(QLabel))
+    for field in type(get_plugin_settings(PLUGIN).remembered).model_fields.values():
+        assert field.title in texts
+    dialog.close()

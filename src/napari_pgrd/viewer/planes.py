@@ -72,6 +72,8 @@ class Planes:
         self._mover.stop()
         if self._docked and _window_shown(self.widget):  # else the whole window goes, and takes them along
             self.viewer.window.remove_dock_widget(self._dock)
+            self._keep_to_the_image(False)
+        if self.widget.parent() is None:
             self.widget.deleteLater()
 
     # ---- on and off
@@ -97,13 +99,16 @@ class Planes:
         self.draw()
 
     def _shown_or_hidden(self) -> None:
-        """Below the image alone: over the window's whole width they would take their height from its other docks."""
-        window, areas = self.viewer.window._qt_window, Qt.DockWidgetArea
-        sides = (areas.LeftDockWidgetArea, areas.RightDockWidgetArea) if self.on else (areas.BottomDockWidgetArea,) * 2
-        for corner, side in zip((Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner), sides, strict=True):
-            window.setCorner(corner, side)
+        self._keep_to_the_image(self.on)
         self._touched()
         self.changed.emit()
+
+    def _keep_to_the_image(self, below: bool) -> None:
+        """Below the image alone: over the window's whole width they would take their height from its other docks."""
+        window, areas = self.viewer.window._qt_window, Qt.DockWidgetArea
+        sides = (areas.LeftDockWidgetArea, areas.RightDockWidgetArea) if below else (areas.BottomDockWidgetArea,) * 2
+        for corner, side in zip((Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner), sides, strict=True):
+            window.setCorner(corner, side)
 
     # ---- following
 
@@ -124,7 +129,7 @@ class Planes:
             view.setVisible(plane != main)
             if plane == main:
                 continue
-            if isinstance(image, Image) and image in self.viewer.layers:
+            if self.desk.volume is not None and isinstance(image, Image) and image in self.viewer.layers:
                 self._draw_plane(plane, view, image)
             else:
                 view.clear()

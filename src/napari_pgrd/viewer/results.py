@@ -79,7 +79,8 @@ class Results:
         if layers:
             with self.desk.viewer.layers.batched_update():  # else napari collects garbage after each
                 for layer in layers:
-                    self.desk.viewer.layers.remove(layer)
+                    if layer in self.desk.viewer.layers:  # who hears of one removal may have cleared the rest
+                        self.desk.viewer.layers.remove(layer)
 
     # ---- what a run brings
 

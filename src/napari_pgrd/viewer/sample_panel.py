@@ -33,7 +33,6 @@ class SamplePanel(QWidget):
         self.load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
         self.scope = faint()
         self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
-        fill(self.device, DEVICES, state.device)
         self.steps = Number(
             "steps",
             "Network calls a sample; more than 50 are rarely useful",
@@ -61,7 +60,6 @@ class SamplePanel(QWidget):
         self.seed.setToolTip("The same seed gives the same samples")
         self.seed.valueChanged.connect(lambda v: setattr(state, "seed", v))
         self.solver = combo("solver", "How a step is taken", lambda v: setattr(state, "solver", v))
-        fill(self.solver, SOLVERS, state.solver)
         more = QWidget()
         more_form = QFormLayout(more)
         more_form.setContentsMargins(0, 0, 0, 0)
@@ -108,6 +106,8 @@ class SamplePanel(QWidget):
             widget.setVisible(empty)
         fill(self.source, [(n, n) for n in self.desk.sources()], s.source)
         fill(self.bundle, [(b, Path(b).name) for b in self.desk.bundles], s.bundle)
+        fill(self.device, DEVICES, s.device)
+        fill(self.solver, SOLVERS, s.solver)
         self.scope.setText(self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder.")
         choices = (self.source, self.bundle, self.load, self.device, self.steps, self.presets, self.samples)
         for choice in (*choices, self.seed, self.solver):
@@ -127,7 +127,6 @@ class SamplePanel(QWidget):
     def _preset(self, steps: int, solver: str) -> None:
         self.desk.state.steps = steps
         self.desk.state.solver = solver
-        fill(self.solver, SOLVERS, solver)
 
     def _standard(self) -> None:
         self._preset(self.desk.spec.sampling.steps if self.desk.spec else 8, "")

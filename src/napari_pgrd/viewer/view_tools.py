@@ -31,12 +31,12 @@ class ViewTools(QWidget):
         layout.addWidget(self.planes_button)
         window.changed.connect(self.refresh)
         planes.changed.connect(self.refresh)
-        window.desk.state.events.phase.connect(self.refresh)
+        window.desk.sources_changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         fill(self.window_combo, self.levels.items(), self.levels.preset)
-        for widget in (self.window_combo, self.planes_button):
-            widget.setEnabled(self.levels.image is not None)
+        self.window_combo.setEnabled(self.levels.image is not None)
+        self.planes_button.setEnabled(self.levels.desk.volume is not None)
         self.planes_button.setChecked(self.planes.on)
