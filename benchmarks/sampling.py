@@ -4,7 +4,7 @@
     python benchmarks/sampling.py memory                     # peak memory against the number of samples
     python benchmarks/sampling.py window                     # time to the prior and to the samples; the event loop
     python benchmarks/sampling.py steps --data DIR           # quality against steps, as in the paper's Figure 3
-    python benchmarks/sampling.py steps --data DIR --cases 2 --samples 2 --only 8 300 --name paper
+    python benchmarks/sampling.py steps --data DIR --cases 4 --samples 2 --only 8 300 --name paper
 
 ``window`` needs a display (``xvfb-run -a -s "-screen 0 1280x800x24"`` gives one in software).
 """
