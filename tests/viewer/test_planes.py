@@ -53,6 +53,9 @@ def test_off_at_first_and_one_button_turns_them_on_and_off(review, planes, qtbot
     click(review.dock, "show_planes")
     wait(qtbot, lambda: not planes.on)
     assert not find(review.dock, "show_planes").isChecked()
+    press(review.viewer, Qt.Key.Key_W)
+    wait(qtbot, lambda: planes.on)
+    assert find(review.dock, "show_planes").isChecked()
 
 
 def test_the_window_of_a_small_screen_still_holds_everything(review, planes, qtbot):

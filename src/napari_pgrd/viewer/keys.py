@@ -34,6 +34,7 @@ KEYS = (
     Key("G", "Previous sample", "views.step", (-1,)),
     Key("H", "Next sample", "views.step", (1,)),
     Key("U", "Heat: off, entropy, variance", "views.next_heat"),
+    Key("W", "Linked planes: show or hide", "planes.toggle"),
     Key("F1", "Show or hide this list", "help.toggle"),
 )
 MOUSE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_pgrd.viewer.keys import key_of, tip
 from napari_pgrd.viewer.planes import Planes
 from napari_pgrd.viewer.widgets import button, combo, fill, note, row
 from napari_pgrd.viewer.window_level import WindowLevel
@@ -22,7 +23,10 @@ class ViewTools(QWidget):
             window.choose,
         )
         self.planes_button = button(
-            "Linked planes", "Show the other planes below the image, with crosshairs", "show_planes", planes.toggle
+            f"Linked planes  {key_of('planes.toggle')}",
+            tip("Show the other planes below the image, with crosshairs", "planes.toggle"),
+            "show_planes",
+            planes.toggle,
         )
         self.planes_button.setCheckable(True)
         layout = QVBoxLayout(self)
