@@ -51,7 +51,7 @@ class PlacesDesk:
         self._recheck.timeout.connect(self._check_again)
         desk.state.events.phase.connect(self._find)
         desk.predicted.connect(self._predicted)
-        corrections.edited.connect(self._recheck.start)
+        corrections.edited.connect(self._recheck.start, check_nargs=False)  # a method of Qt has no signature
         desk.viewer.dims.events.current_step.connect(self.look)
         desk.viewer.dims.events.order.connect(self.look)
 

@@ -54,7 +54,7 @@ class Saving:
         self._later.timeout.connect(self._save_the_rest)
         corrections.naming = self._named
         corrections.started.connect(self._began)
-        places.changed.connect(self._later.start)
+        places.changed.connect(self._later.start, check_nargs=False)
         desk.state.events.source.connect(self._other_case)
         desk.state.events.phase.connect(self._phase)
         self.find()
