@@ -119,35 +119,6 @@ def test_nothing_is_drawn_while_they_are_away(review, planes, qtbot):
     wait(qtbot, lambda: planes.views["sagittal"].point[0] == pytest.approx(review.viewer.dims.point[1]))
 
 
-def test_what_is_painted_is_outlined_while_the_brush_is_down(review, planes, qtbot):
-    run(review, qtbot)
-    settled(review, qtbot)
-    click(review.dock, "plane_axial")
-    review.dock.corrections.start("consensus")
-    layer = review.dock.corrections.layer
-    layer.data_setitem(tuple(np.indices(layer.data.shape).reshape(3, -1)), np.zeros(layer.data.size, np.uint8))
-    review.viewer.layers["Agreement"].visible = False
-    planes.draw()
-    view = planes.views["sagittal"]
-
-    def cyan() -> int:
-        rgb = pixels(view).astype(int)
-        return int(((rgb[..., 2] > 180) & (rgb[..., 0] < 120)).sum())
-
-    assert cyan() == 0
-    canvas = canvas_of(review.viewer)
-    middle = canvas.rect().center()
-    QTest.mouseMove(canvas, middle)
-    QTest.mousePress(canvas, Left, pos=middle)
-    wait(qtbot, lambda: bool(layer.data.any()), 10)
-    x = int(np.nonzero(layer.data.any(axis=(0, 1)))[0][0])
-    review.viewer.dims.set_current_step(2, x)
-    wait(qtbot, lambda: cyan() > 0, 10)
-    QTest.mouseRelease(canvas, Left, pos=middle)
-    press(review.viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    wait(qtbot, lambda: cyan() == 0, 10)
-
-
 def test_agreement_lines_are_shown_where_the_main_window_shows_them(review, planes, qtbot):
     run(review, qtbot)
     settled(review, qtbot)
