@@ -151,6 +151,23 @@ def test_from_cases_to_a_bundle_that_segments(pgrd: Pgrd, dataset: Path, tmp_pat
     result = pgrd(*words, "--prior", tmp_path / "further")
     assert result.code == 2 and "trained beside another prior" in result.err
 
+    folds = [tmp_path / f"without-{k}" for k in (1, 2)]
+    for k, fold in enumerate(folds, 1):
+        words = ("train", "prior", *data, "--config", config(tmp_path, PRIOR.format(steps=3)), "--device", "cpu")
+        assert pgrd(*words, "--leave-out", f"{k}/2", "--out", fold).code == 0
+    seen = [json.loads((f / "training.json").read_text(encoding="utf-8"))["train_cases"] for f in folds]
+    assert seen == [["blob_001"], ["blob_000", "blob_002"]]
+    words = ("train", "denoiser", *data, "--config", config(tmp_path, DENOISER), "--prior", prior, "--out")
+    result = pgrd(*words, tmp_path / "stacked", *(w for f in folds for w in ("--out-of-fold", f)))
+    assert result.code == 0, result.err
+    stacked = json.loads((tmp_path / "stacked" / "training.json").read_text(encoding="utf-8"))
+    assert [(f["cases"], f["steps"]) for f in stacked["out_of_fold"]] == [(1, 3), (2, 3)]
+    result = pgrd(*words, tmp_path / "half", "--out-of-fold", folds[1])
+    assert result.code == 2 and "was trained on blob_000" in result.err
+    for part in ("0/2", "3/2", "1/4", "half"):
+        result = pgrd("train", "prior", *data, "--leave-out", part, "--out", tmp_path / "other")
+        assert result.code == 2 and repr(part) in result.err
+
     before = load_file(prior / "prior.safetensors")
     words = ("train", "prior", *data, "--config", config(tmp_path, PRIOR.format(steps=60)), "--device", "cpu")
     assert pgrd(*words, "--out", prior).code == 0  # a finished training is only finished again

@@ -23,13 +23,24 @@ Data = Annotated[Path, Option(help="imagesTr/ + labelsTr/ (nnU-Net), or images/ 
 Out = Annotated[Path, Option(help="Folder of the training; one that was stopped goes on.", show_default=False)]
 Config = Annotated[Path | None, Option(help="TOML file; see docs/training.md.")]
 Split = Annotated[Path | None, Option(help="JSON with train, calibration and validation; default: by order of names.")]
+LeaveOut = Annotated[str | None, Option(help="Leave out part K of N of the training cases, as K/N: see --out-of-fold.")]
 Start = Annotated[str | None, Option(help="Begin with the weights of this bundle (name or folder) or training.")]
+OutOfFold = Annotated[
+    list[Path] | None,
+    Option(help="Priors trained with --leave-out, which stand in for the prior on cases they have not seen. Repeat."),
+]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
 
 
 @app.command()
 def prior(
-    data: Data, out: Out, config: Config = None, split: Split = None, start: Start = None, device: Device = "auto"
+    data: Data,
+    out: Out,
+    config: Config = None,
+    split: Split = None,
+    start: Start = None,
+    leave_out: LeaveOut = None,
+    device: Device = "auto",
 ) -> None:
     """Train the prior and fit its temperature on the calibration block."""
     from napari_pgrd.engine.device import resolve
@@ -38,6 +49,7 @@ def prior(
 
     settings, place = read_config(config, PriorTraining), resolve(device)
     train, calibration = blocks(data, split, out)
+    train = without(train, leave_out)
     train_prior(train, calibration, fit_to_data(settings, data, train), out, place, tell, start)
 
 
@@ -49,6 +61,7 @@ def denoiser(
     config: Config = None,
     split: Split = None,
     start: Start = None,
+    out_of_fold: OutOfFold = None,
     device: Device = "auto",
 ) -> None:
     """Train the denoiser around the frozen prior."""
@@ -58,7 +71,7 @@ def denoiser(
 
     settings, place = read_config(config, DenoiserTraining), resolve(device)
     train, calibration = blocks(data, split, out)
-    train_denoiser(train, calibration, settings, prior, out, place, tell, start)
+    train_denoiser(train, calibration, settings, prior, out, place, tell, start, out_of_fold or [])
 
 
 def blocks(data: Path, split: Path | None, out: Path) -> tuple[list[CaseFiles], list[CaseFiles]]:
@@ -72,6 +85,22 @@ def blocks(data: Path, split: Path | None, out: Path) -> tuple[list[CaseFiles], 
         text = json.dumps(lists, indent=1) + "\n"
         write_atomically(out / "split.json", lambda path: path.write_text(text, encoding="utf-8"))
     return choose(cases, lists["train"]), choose(cases, lists["calibration"])
+
+
+def without(cases: list[CaseFiles], part: str | None) -> list[CaseFiles]:
+    """The cases but every N-th from the K-th on, for ``K/N``; all of them for None."""
+    from napari_pgrd.engine.errors import InputError, require
+
+    if part is None:
+        return cases
+    first, _, last = part.partition("/")
+    k, n = (int(x) if x.isdecimal() and len(x) < 6 else 0 for x in (first, last))
+    require(
+        1 <= k <= n and 2 <= n <= len(cases),
+        InputError,
+        f"--leave-out is {part!r}; give K/N, as 1/3, N from 2 to the {len(cases)} training cases, K from 1 to N.",
+    )
+    return [case for i, case in enumerate(cases) if i % n != k - 1]
 
 
 def fit_to_data(settings: PriorTraining, data: Path, cases: Sequence[CaseFiles]) -> PriorTraining:

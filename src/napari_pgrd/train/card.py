@@ -110,6 +110,13 @@ def _training(spec: BundleSpec) -> str:
             for run in [*t.get("before", []), t]
         )
         lines.append(f"- {stage}: {t['parameters'] / 1e6:.2f} M parameters, {runs}")
+        if folds := t.get("out_of_fold"):
+            minutes = sum(fold["seconds"] for fold in folds) / 60
+            lines.append(
+                f"- in the last of these trainings {len(folds)} priors of {folds[0]['steps']} steps, each trained "
+                f"without a part of the cases ({minutes:.0f} minutes together), stood in for the prior on cases they "
+                "had not seen"
+            )
     fit, t = p.get("map"), p.get("prior_temperature")
     if t:
         before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]

@@ -102,15 +102,24 @@ class Batches:
         self.transform = augmentation(classes, spec.patch, spec.dims, mirror)
         self.dims = spec.dims
 
+    def names(self, step: int) -> list[str]:
+        """Names of the cases that the batch of a step is cut from."""
+        return [case.name for case in self._chosen(step)]
+
+    def _chosen(self, step: int) -> list[TrainCase]:
+        chosen = []
+        for i in range(self.batch):
+            epoch, at = divmod(step * self.batch + i, len(self.cases))
+            order = np.random.default_rng((self.seed, 7, epoch)).permutation(len(self.cases))
+            chosen.append(self.cases[int(order[at])])
+        return chosen
+
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """``image (B, C, *patch)`` and one-hot ``y (B, K, *patch)``."""
         rng = np.random.default_rng((self.seed, step))
         self.transform.set_random_state(seed=int(rng.integers(2**31)))
         images, labels = [], []
-        for i in range(self.batch):
-            epoch, at = divmod(step * self.batch + i, len(self.cases))
-            order = np.random.default_rng((self.seed, 7, epoch)).permutation(len(self.cases))
-            case = self.cases[int(order[at])]
+        for case in self._chosen(step):
             image, label = case.image, case.label
             if self.dims == 2:
                 z = int(rng.integers(label.shape[-1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_pgrd.engine import process
+from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.nets import Denoiser
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.samplers.residual import ResidualSampler
@@ -19,6 +20,7 @@ from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.data import Batches, TrainCase
+from napari_pgrd.train.folds import CasePriors, Fold, PriorProbabilities
 from napari_pgrd.train.hints import draw_hints
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
 from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
@@ -30,6 +32,7 @@ from napari_pgrd.train.prior import (
     fitted_temperature,
     load_cases,
     load_prior,
+    read_record,
     start_from,
 )
 
@@ -43,10 +46,12 @@ def train_denoiser(
     device: torch.device,
     say: Report,
     start: str | Path | None = None,
+    out_of_fold: Sequence[Path] = (),
 ) -> Path:
     """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it if none is set.
 
-    With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then.
+    With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then. With
+    ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`.
     """
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
@@ -55,46 +60,59 @@ def train_denoiser(
     cases = load_cases(train, first, index, say)
     watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say)
     pi_of = PriorProbabilities(frozen, config.prior_temperature, device)
+    folds = [load_fold(folder, first, device) for folder in out_of_fold]
+    pi_of_case = CasePriors(pi_of, folds, [c.name for c in cases])
     out.mkdir(parents=True, exist_ok=True)
-    config = complete(config, first.network, pi_of, cases, out, say)
+    config = complete(config, first.network, pi_of_case, cases, out, say)
     torch.manual_seed(config.optimisation.seed)
     net = Denoiser(config.network)
     began, before = start_from(start, net, "denoiser", say)
-    beside = digest(prior / WEIGHTS[0])
-    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, beside, *began))
-    pi_of.precision = trainer.precision
+    beside, *others = (digest(folder / WEIGHTS[0]) for folder in (prior, *out_of_fold))
+    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, beside, *others, *began))
+    pi_of_case.use(trainer.precision)
     o = config.optimisation
     batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror)
     rhobar = cosine_rhobar(config.T, shift=config.shift)
-    objective = Objective(config, rhobar, pi_of)
+    objective = Objective(config, rhobar, pi_of_case, batches.names)
 
     @torch.no_grad()
     def validate(model: nn.Module) -> dict[str, float]:
         return watch(model, watched, config, rhobar, pi_of, first, device)
 
     trainer.fit(batches, objective, validate, say)
-    return finish(trainer, "denoiser", config.model_dump_json(), train, say, before=before, prior_sha256=beside)
+    made = {"before": before, "prior_sha256": beside, "out_of_fold": [_about(folder) for folder in out_of_fold]}
+    return finish(trainer, "denoiser", config.model_dump_json(), train, say, **made)
 
 
-class PriorProbabilities:
-    """``image -> pi``: the frozen prior's softmax at one temperature."""
+def load_fold(folder: Path, first: PriorTraining, device: torch.device) -> Fold:
+    """A prior that has seen a part of the cases, at the temperature fitted to it."""
+    config, net = load_prior(folder, device)
+    require(
+        (config.prepare, config.labels) == (first.prepare, first.labels),
+        InputError,
+        f"The prior in {folder.name} was trained with other labels or another [prepare] than the one it stands in for.",
+    )
+    seen = frozenset(read_record(folder)["train_cases"])
+    return Fold(PriorProbabilities(net, fitted_temperature(folder), device), seen)
 
-    def __init__(self, net: nn.Module, temperature: float, device: torch.device) -> None:
-        self.net, self.temperature, self.device, self.precision = net, temperature, device, ""
 
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> Tensor:
-        """``(B, C, *spatial) -> (B, K, *spatial)`` float32."""
-        with autocast(self.device, self.precision):
-            logits = self.net(image)
-        return torch.softmax(logits.float() / self.temperature, 1)
+def _about(folder: Path) -> dict[str, object]:
+    record = read_record(folder)
+    kept = {key: record[key] for key in ("steps", "seconds", "device")}
+    return {**kept, "cases": len(record["train_cases"]), "sha256": digest(folder / WEIGHTS[0])}
 
 
 class Objective:
     """The loss at random times: v in preconditioned form, plus deep diffusion supervision."""
 
-    def __init__(self, config: DenoiserTraining, rhobar: np.ndarray, pi_of: PriorProbabilities) -> None:
-        self.config, self.pi_of = config, pi_of
+    def __init__(
+        self,
+        config: DenoiserTraining,
+        rhobar: np.ndarray,
+        pi_of: CasePriors,
+        names: Callable[[int], Sequence[str]],
+    ) -> None:
+        self.config, self.pi_of, self.names = config, pi_of, names
         self.rhobar = torch.from_numpy(rhobar).float()
 
     def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
@@ -103,7 +121,7 @@ class Objective:
         c = self.config
         image, y = batch
         rng = np.random.default_rng((c.optimisation.seed, 11, step))
-        pi = self.pi_of(image) if c.prior_guided else torch.zeros_like(y)
+        pi = self.pi_of(image, self.names(step)) if c.prior_guided else torch.zeros_like(y)
         # One time in each equal part of 1..T, so that a small batch still covers the schedule.
         part = (np.arange(len(y)) + rng.random(len(y))) / len(y)
         t = torch.from_numpy(1 + np.floor(part * c.T).astype(np.int64)).clamp(max=c.T).to(y.device)
@@ -127,7 +145,7 @@ class Objective:
 def complete(
     config: DenoiserTraining,
     prior: PriorConfig,
-    pi_of: PriorProbabilities,
+    pi_of: CasePriors,
     cases: Sequence[TrainCase],
     out: Path,
     say: Report,
@@ -146,8 +164,8 @@ def complete(
                 y, image = y.movedim(-1, 0), image.movedim(-1, 0)
             else:
                 y, image = y[None], image[None]
-            y, image = y.to(pi_of.device), image.to(pi_of.device)
-            pi = pi_of(image) if config.prior_guided else torch.zeros_like(y)
+            y, image = y.to(pi_of.prior.device), image.to(pi_of.prior.device)
+            pi = pi_of(image, [case.name] * len(image)) if config.prior_guided else torch.zeros_like(y)
             squares.append(float(process.residual(y, pi, config.residual_scale).square().mean()))
         std = round(float(np.sqrt(np.mean(squares))), 4)
         kept.write_text(json.dumps({"residual_std": std}), encoding="utf-8")

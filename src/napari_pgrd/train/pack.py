@@ -155,7 +155,7 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         stage: {
             **{k: record[k] for k in KEPT},
             "optimisation": record["config"]["optimisation"],
-            "before": record.get("before", []),
+            **{k: record[k] for k in ("before", "out_of_fold") if k in record},
         }
         for stage, record in records.items()
     }
