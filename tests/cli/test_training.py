@@ -147,6 +147,19 @@ def test_from_cases_to_a_bundle_that_segments(pgrd: Pgrd, dataset: Path, tmp_pat
     result = pgrd(*words, "--start", tmp_path / "nowhere", "--out", tmp_path / "other")
     assert result.code == 2 and "nowhere" in result.err
 
+    words = ("train", "denoiser", *data, "--config", config(tmp_path, DENOISER), "--prior", bundle)
+    assert pgrd(*words, "--out", tmp_path / "beside").code == 0  # the bundle's prior as it is
+    words = ("bundle", "pack", "--denoiser", tmp_path / "beside", *data, "--meta", meta, "--out", tmp_path / "again")
+    result = pgrd(*words, "--prior", bundle)
+    assert result.code == 0, result.err
+    again = json.loads((tmp_path / "again" / "bundle.json").read_text(encoding="utf-8"))
+    for key in ("prior", "prepare", "labels", "prior_temperature"):
+        assert again[key] == content[key]
+    made, was = again["provenance"], content["provenance"]
+    assert made["training"]["prior"] == was["training"]["prior"]
+    assert made["prior_temperature"] == was["prior_temperature"]
+    assert again["weights"]["prior.safetensors"] == content["weights"]["prior.safetensors"]
+
     words = ("bundle", "pack", "--denoiser", denoiser, *data, "--meta", meta, "--out", tmp_path / "mixed")
     result = pgrd(*words, "--prior", tmp_path / "further")
     assert result.code == 2 and "trained beside another prior" in result.err

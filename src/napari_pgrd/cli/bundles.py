@@ -58,7 +58,7 @@ def check(bundle: Which) -> None:
 
 @app.command()
 def pack(
-    prior: Annotated[Path, Option(help="Folder of the training of the prior.", show_default=False)],
+    prior: Annotated[Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)],
     denoiser: Annotated[Path, Option(help="Folder of the training of the denoiser.", show_default=False)],
     data: Annotated[Path, Option(help="The data of the trainings.", show_default=False)],
     split: Annotated[Path, Option(help="The split of the trainings.", show_default=False)],

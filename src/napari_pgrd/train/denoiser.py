@@ -32,6 +32,7 @@ from napari_pgrd.train.prior import (
     fitted_temperature,
     load_cases,
     load_prior,
+    prior_folder,
     read_record,
     start_from,
 )
@@ -41,18 +42,19 @@ def train_denoiser(
     train: Sequence[CaseFiles],
     monitor: Sequence[CaseFiles],
     config: DenoiserTraining,
-    prior: Path,
+    prior: str | Path,
     out: Path,
     device: torch.device,
     say: Report,
     start: str | Path | None = None,
     out_of_fold: Sequence[Path] = (),
 ) -> Path:
-    """Train the denoiser around the prior in folder ``prior``, at the temperature fitted to it if none is set.
+    """Train the denoiser around a prior, a finished training's or a bundle's, at its temperature if none is set.
 
     With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then. With
     ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`.
     """
+    prior = prior_folder(prior)
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
         config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})

@@ -27,7 +27,7 @@ from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
-from napari_pgrd.train.prior import KEPT, digest, read_record
+from napari_pgrd.train.prior import KEPT, digest, prior_folder, read_record
 
 FIRST_TAU = 0.1
 Say = Callable[[str], None]
@@ -62,7 +62,7 @@ def read_meta(path: Path) -> Meta:
 
 
 def pack(
-    prior: Path,
+    prior: str | Path,
     denoiser: Path,
     calibration: Sequence[CaseFiles],
     blocks: Mapping[str, int],
@@ -76,12 +76,13 @@ def pack(
     Parameters
     ----------
     prior, denoiser : Path
-        Folders of the two trainings.
+        Folders of the two trainings. A bundle, by name or folder, stands for the training of its prior.
     calibration : sequence of CaseFiles
         On which tau and w are fitted, with the bundle's default sampling.
     blocks : mapping
         Number of cases in each block of the split, for the record.
     """
+    prior = prior_folder(prior)
     folders = dict(zip(("prior", "denoiser"), (prior, denoiser), strict=True))
     records = {stage: read_record(folder) for stage, folder in folders.items()}
     for stage, folder in folders.items():

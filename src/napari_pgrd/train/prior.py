@@ -18,7 +18,7 @@ from napari_pgrd.engine.device import autocast
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, load_weights, named_weights
 from napari_pgrd.engine.preprocess import prepare
-from napari_pgrd.engine.spec import find, read_spec
+from napari_pgrd.engine.spec import BundleSpec, find, read_spec
 from napari_pgrd.evaluate.calibration import fit_temperature, temperature_nll
 from napari_pgrd.io.cases import CaseFiles, load_pair
 from napari_pgrd.io.nifti import write_atomically
@@ -107,14 +107,35 @@ def fitted_temperature(folder: Path) -> float:
     return float(read_record(folder).get("temperature", 1.0))
 
 
+def prior_folder(where: str | Path) -> Path:
+    """The folder of a finished training, or of a bundle given by name or path, whose prior is to be used as it is."""
+    return Path(where) if Path(where).is_dir() else find(where)
+
+
 def read_record(folder: Path) -> dict[str, Any]:
-    """``training.json`` of a finished training."""
+    """``training.json`` of a finished training; of a bundle, what it says of the training of its prior."""
     path = folder / "training.json"
+    if not path.exists() and (folder / "bundle.json").exists():
+        return _record_of_bundle(read_spec(folder))
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.name} holds no readable training.json. Finish its training first.") from error
     return record
+
+
+def _record_of_bundle(spec: BundleSpec) -> dict[str, Any]:
+    known = spec.provenance.get("training", {}).get("prior", {})
+    config = {
+        "prepare": spec.prepare.model_dump(mode="json"),
+        "network": spec.prior.model_dump(mode="json"),
+        "labels": {label.value: label.name for label in spec.labels},
+    }
+    if "optimisation" in known:
+        config["optimisation"] = known["optimisation"]
+    fitted = spec.provenance.get("prior_temperature", {})
+    kept = {k: v for k, v in known.items() if k != "optimisation"}
+    return {"stage": "prior", "config": config, **kept, **fitted, "temperature": spec.prior_temperature}
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -124,9 +145,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Module]:
     """The trained prior, frozen, and what it was trained with."""
-    weights, record = folder / "prior.safetensors", folder / "training.json"
+    weights = folder / "prior.safetensors"
     require(
-        weights.is_file() and record.is_file(),
+        weights.is_file() and any((folder / name).is_file() for name in ("training.json", "bundle.json")),
         InputError,
         f"{folder.name} holds no trained prior (prior.safetensors and training.json). Run 'pgrd train prior' first.",
     )
