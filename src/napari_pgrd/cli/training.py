@@ -57,9 +57,7 @@ def prior(
 def denoiser(
     data: Data,
     out: Out,
-    prior: Annotated[
-        Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)
-    ],
+    prior: Annotated[Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)],
     config: Config = None,
     split: Split = None,
     start: Start = None,
