@@ -2,6 +2,7 @@
 
     python benchmarks/locks.py --data DIR                          # every validation case
     python benchmarks/locks.py --data DIR --cases 2 --samples 2 --name quick
+    python benchmarks/locks.py --data DIR --block calibration --zeta 1 3 10 30 --name zeta    # choose guidance's weight
 
 A simulated reader, who knows the truth, corrects a case in one of two ways. ``slice``: of all slices along the bundle's
 start plane, the one where the consensus has most wrong voxels is set to the truth. ``clicks``: at the three largest
@@ -18,6 +19,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/")
     parser.add_argument("--bundle", default="hippocampus-mri")
-    parser.add_argument("--cases", type=int, default=0, help="first n validation cases; 0 takes all")
+    parser.add_argument("--block", default="validation", help="block of the split; choose settings on calibration only")
+    parser.add_argument("--cases", type=int, default=0, help="first n cases of the block; 0 takes all")
+    parser.add_argument("--zeta", type=float, nargs="+", help="measure guidance alone, at these weights")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=None, help="the bundle's, if not given")
     parser.add_argument("--name", default="", help="suffix of the result files")
@@ -65,10 +69,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from napari_pgrd.engine.request import Request
     from napari_pgrd.io.cases import choose, find_cases, load_pair, read_split
 
-    cases = choose(find_cases(args.data), read_split(SPLIT)["validation"][: args.cases or None])
+    cases = choose(find_cases(args.data), read_split(SPLIT)[args.block][: args.cases or None])
     bundle = Bundle.load(args.bundle)
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
-    methods = [m for m in METHODS if m != "hint" or bundle.spec.denoiser.hints]
+    methods = {m: (m, bundle) for m in METHODS if m != "hint" or bundle.spec.denoiser.hints}
+    if args.zeta:
+        methods = {f"guidance {z:g}": ("guidance", weighted(bundle, z)) for z in args.zeta}
     rows = []
     for case in cases:
         volume, truth = load_pair(case, index)
@@ -84,9 +90,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             locks = Locks(mask, truth.astype(np.uint8))
             about = {"case": case.name, "correction": scenario, "locked": int(mask.sum())}
             rows.append({**about, "method": "none", **taken, **score(free, truth, mask, volume)})
-            for method in methods:
-                request = Request(args.samples, args.steps, locks=locks, lock_method=method)
-                drawn, taken = timed(volume, bundle, request)
+            for method, (kind, model) in methods.items():
+                request = Request(args.samples, args.steps, locks=locks, lock_method=kind)
+                drawn, taken = timed(volume, model, request)
                 kept = np.mean([np.array_equal(m[mask], truth[mask]) for m in drawn.masks])
                 rows.append(
                     {
@@ -111,12 +117,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "bundle": bundle.spec.name,
         "bundle_sha256": bundle.digest,
         "request": {"samples": args.samples, "steps": args.steps or bundle.spec.sampling.steps, "seed": 0},
-        "zeta": bundle.spec.sampling.zeta,
+        "block": args.block,
+        "zeta": args.zeta or bundle.spec.sampling.zeta,
         "device": resolve("auto").type,
-        "notes": [] if "hint" in methods else ["hint: left out, the denoiser of this bundle hears no locks"],
+        "notes": [] if bundle.spec.denoiser.hints else ["hint: left out, the denoiser of this bundle hears no locks"],
         "summary": summarise(rows, ["none", *methods]),
         "rows": rows,
     }
+
+
+def weighted(bundle: Any, zeta: float) -> Any:
+    """The bundle with another weight of guidance."""
+    sampling = bundle.spec.sampling.model_copy(update={"zeta": zeta})
+    return replace(bundle, spec=bundle.spec.model_copy(update={"sampling": sampling}))
 
 
 def timed(volume: Any, bundle: Any, request: Any) -> tuple[Any, dict[str, float]]:
@@ -210,7 +223,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axis, (scenario, title) in zip(axes, titles.items(), strict=True):
         rows = [r for r in result["rows"] if r["correction"] == scenario]
         base = {r["case"]: r["dice"] for r in rows if r["method"] == "none"}
-        methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
+        methods = [m for m in dict.fromkeys(r["method"] for r in rows) if m != "none"]
         for x, method in enumerate(methods):
             gains = [r["dice"] - base[r["case"]] for r in rows if r["method"] == method]
             spread = np.linspace(-0.15, 0.15, len(gains)) if len(gains) > 1 else [0]

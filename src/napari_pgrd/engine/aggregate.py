@@ -6,7 +6,7 @@ One map feeds consensus, entropy, metrics and export alike, the mean over sample
 
 where ``mean_i`` is what the first network call of sample i, at t = T, already says of the mean: a few finished
 samples estimate the mean coarsely, that call estimates it finely and costs nothing more. It is made from noise alone,
-so around locks that the network is not told of, ``mean_i`` is the average over all calls of sample i. tau and w are
+so around locks ``mean_i`` is the average over all calls of sample i, whose states have heard of them. tau and w are
 fitted on the calibration block; w = 0 is the map of the samples alone.
 """
 

@@ -179,11 +179,11 @@ class _Run:
             case = Case(image, pi, self._known(indices, device))
             states = sampler.draw(case, [sample_rng(r.seed, i) for i in indices])
             for step, y in enumerate(states, 1):
-                # The first call says the mean, from noise alone. If it cannot know of locks, later calls can, through
-                # the state: the average of all is smoother than a sample and has heard of them.
+                # The first call says the mean, from noise alone. Later calls know more of locks, through the state:
+                # the average of all is smoother than a sample and has heard of them.
                 if mean is None:
                     mean = y
-                elif r.locks is not None and r.lock_method != "hint":
+                elif r.locks is not None:
                     mean = mean + (y - mean) / step
                 self.calls += len(indices)
                 yield self._progress(len(indices) * step / r.steps)
