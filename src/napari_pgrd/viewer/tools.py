@@ -120,6 +120,7 @@ class Tools:
         self.desk.viewer.layers.append(self.contour.shapes)
         self.desk.viewer.layers.selection.active = self.contour.shapes
         self.contour.shapes.mode = "direct"
+        self.contour.shapes.selected_data = set(range(len(self.contour.shapes.data)))  # only then can points be dragged
         self._say("Drag the points; double-click on a line adds one. Then press Use outline.")
 
     def use_outline(self) -> None:
