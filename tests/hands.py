@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QComboBox, QMenu, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDialogButtonBox,
+    QFileDialog,
+    QLineEdit,
+    QMenu,
+    QWidget,
+)
 
 Left = Qt.MouseButton.LeftButton
 
@@ -42,7 +51,7 @@ def click_tab(root: QWidget, title: str) -> None:
 def type_number(root: QWidget, name: str, value: int) -> None:
     """Replace the number in a spin box by typing."""
     spin = find(root, name)
-    assert isinstance(spin, QSpinBox)
+    assert isinstance(spin, QAbstractSpinBox)
     assert spin.isEnabled()
     edit = spin.lineEdit()
     QTest.mouseClick(edit, Left)
@@ -68,6 +77,38 @@ def choose(root: QWidget, name: str, text: str) -> None:
     assert wanted >= 0, f"{text!r} is not offered by {name}: {[box.itemText(i) for i in range(box.count())]}"
     while box.currentIndex() != wanted:
         QTest.keyClick(box, Qt.Key.Key_Down if box.currentIndex() < wanted else Qt.Key.Key_Up)
+
+
+def pick(root: QWidget, name: str, text: str) -> None:
+    """Choose an entry of a combo box and take it, as a click in its open list does."""
+    choose(root, name, text)
+    box = find(root, name)
+    assert isinstance(box, QComboBox)
+    box.activated.emit(box.currentIndex())
+
+
+def click_and_choose_file(root: QWidget, name: str, path: object = None) -> None:
+    """Click a button that asks for a file, and give the path in the dialog that opens; None gives none."""
+    timer, answered = QTimer(), []
+    timer.setInterval(50)
+
+    def answer() -> None:
+        dialog = QApplication.activeModalWidget()
+        if not isinstance(dialog, QFileDialog) or not dialog.isVisible():
+            return
+        if path is None or len(answered) > 100:  # a dialog that takes no answer must not hang the tests
+            dialog.reject()
+        else:
+            dialog.findChild(QLineEdit).setText(str(path))
+            dialog.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Open).click()
+        answered.append(dialog)
+
+    timer.timeout.connect(answer)
+    timer.start()
+    click(root, name)
+    timer.stop()
+    assert answered, f"{name} opened no dialog"
+    assert len(answered) < 100, f"the dialog of {name} did not take {path}"
 
 
 def choose_menu(qtbot, window: QWidget, *titles: str) -> None:
@@ -105,7 +146,12 @@ def stroke(viewer, start: tuple[float, float], end: tuple[float, float], points:
     canvas = canvas_of(viewer)
     w, h = canvas.width(), canvas.height()
     path = [QPoint(round(w * x), round(h * y)) for x, y in np.linspace(start, end, points)]
-    QTest.mouseMove(canvas, path[0])
+    for point in (
+        path[1],
+        path[0],
+    ):  # a hand arrives somewhere else first: what lies under it is known before it presses
+        QTest.mouseMove(canvas, point)
+        QApplication.processEvents()
     QTest.mousePress(canvas, Left, pos=path[0])
     for point in path[1:]:
         QTest.mouseMove(canvas, point)

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import controls
 from napari_pgrd.viewer.corrections import Corrections
+from napari_pgrd.viewer.mask_start import FILE, MaskStart
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
 
 
 class CorrectPanel(QWidget):
     """Start a correction, choose a label, undo and redo."""
 
-    def __init__(self, corrections: Corrections) -> None:
+    def __init__(self, corrections: Corrections, masks: MaskStart) -> None:
         super().__init__()
-        self.corrections = corrections
-        self.start_from = combo("start_from", "What the copy starts as", lambda v: setattr(self, "_chosen", v))
+        self.corrections, self.masks = corrections, masks
+        self.start_from = combo(
+            "start_from",
+            "What the copy starts as; a mask that was dropped on the window is among them",
+            lambda v: setattr(self, "_chosen", v),
+        )
         self._chosen = "consensus"
         self.start = button(
             "Start correction",
             "Make an editable copy; the samples stay as they are",
             "start_correction",
-            lambda: corrections.start(self._chosen),
+            self._start,
         )
+        self.from_file = button(
+            "From file ...",
+            "Start from a NIfTI mask of this image, its axes in any order; the file stays as it is",
+            "start_from_file",
+            self._choose_file,
+        )
+        self.said = note()
+        self.said.setObjectName("start_sentence")
         self.label = combo("label", "The label the brush paints", lambda v: corrections.choose_label(int(v)))
         self.undo = button("Undo  Ctrl+Z", "Take back the last stroke", "undo", corrections.undo)
         self.redo = button("Redo  Ctrl+Shift+Z", "Bring it back", "redo", corrections.redo)
@@ -35,7 +50,8 @@ class CorrectPanel(QWidget):
         layout.setContentsMargins(4, 6, 4, 4)
         parts = (
             row(note("From"), self.start_from),
-            self.start,
+            row(self.start, self.from_file),
+            self.said,
             self.what,
             row(note("Paint"), self.label),
             row(self.undo, self.redo),
@@ -48,21 +64,37 @@ class CorrectPanel(QWidget):
         desk.predicted.connect(self.refresh)
         desk.state.events.connect(self.refresh)
         corrections.changed.connect(self.refresh)
+        masks.changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         desk, layer = self.corrections.desk, self.corrections.layer
-        items = self.corrections.sources()
+        items = [*self.corrections.sources(), *self.masks.sources(), (FILE, "Mask file ...")]
         if self._chosen not in {value for value, _ in items}:
             self._chosen = "consensus"
         fill(self.start_from, items, self._chosen)
-        can = controls(desk.state).can_correct
-        self.start.setEnabled(can)
-        self.start_from.setEnabled(can)
+        can = controls(desk.state).can_correct and self.masks.worker is None
+        for widget in (self.start, self.from_file, self.start_from):
+            widget.setEnabled(can)
+        self.said.setText(self.masks.sentence)
+        self.said.setVisible(bool(self.masks.sentence))
         for widget in (self.label, self.undo, self.redo):
             widget.setEnabled(layer is not None)
         if desk.spec is not None:
             names = [(str(x.value), x.name) for x in desk.spec.labels[1:]] + [("0", "background (erase)")]
             fill(self.label, names, str(layer.selected_label) if layer is not None else "")
         self.what.setText(f"Editing \u201c{layer.name}\u201d." if layer is not None else "No correction yet.")
+
+    def _start(self) -> None:
+        if self._chosen == FILE:
+            self._choose_file()
+        elif self._chosen in dict(self.masks.sources()):
+            self.masks.from_layer(self._chosen)
+        else:
+            self.corrections.start(self._chosen)
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Mask of this image", str(Path.home()), "NIfTI (*.nii *.nii.gz)")
+        if path:
+            self.masks.from_file(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeGuard
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,9 +46,13 @@ class Corrections:
     @property
     def layer(self) -> Labels | None:
         """The correction in hand: the selected one of this image, else its newest."""
-        mine = [x for x in self.desk.viewer.layers if isinstance(x, Labels) and x.metadata.get(GRID) == self._grid()]
+        mine = [x for x in self.desk.viewer.layers if self.is_correction(x) and x.metadata.get(GRID) == self.grid()]
         active = self.desk.viewer.layers.selection.active
         return active if active in mine else (mine[-1] if mine else None)
+
+    def is_correction(self, layer: object) -> TypeGuard[Labels]:
+        """Whether a layer was started here, and so is watched; a duplicate of one is not."""
+        return isinstance(layer, Labels) and layer in self._starts
 
     def sources(self) -> list[tuple[str, str]]:
         """What a correction may start from: ``(value, text)``."""
@@ -69,17 +74,17 @@ class Corrections:
             indices = p.masks[int(source.split()[1]) - 1]
         self.add(spec.values[indices], source)
 
-    def add(self, values: NDArray[np.uint8], source: str) -> Labels:
+    def add(self, values: NDArray[np.uint8], source: str, start: NDArray[np.uint8] | None = None) -> Labels:
         """Add an editable copy of a mask of label values ``(x, y, z)`` on the grid of the prediction.
 
-        ``source`` says what it is a copy of.
+        ``source`` says what it is a copy of; ``start`` is what the correction was when it began, if not this mask.
         """
         spec, display = self.desk.spec, self.desk.layers.display
         assert spec is not None and display is not None
         shown = np.array(display.show(values), np.uint8, order="C")  # a copy nobody else holds
         layer = Labels(shown, name="Correction", opacity=0.45, colormap=self.desk.layers.colours(), **display.layer)
-        layer.metadata[GRID] = self._grid()
-        self._starts[layer] = np.array(values, np.uint8)
+        layer.metadata[GRID] = self.grid()
+        self._starts[layer] = np.array(values if start is None else start, np.uint8)
         self.desk.layers.insert(layer, "correction")
         for role in ("consensus", "prior", "sample"):
             for other in self.desk.layers.of(role):
@@ -151,7 +156,8 @@ class Corrections:
             return None
         return np.ascontiguousarray(display.hide(np.asarray(layer.data))).astype(np.uint8)
 
-    def _grid(self) -> tuple[object, ...]:
+    def grid(self) -> tuple[object, ...]:
+        """What a correction belongs to: image, model and the box that was sampled."""
         # The volume itself and not its name, which two patients may share; the box that was sampled and not the one on
         # screen, which may have been dragged on since.
         desk = self.desk

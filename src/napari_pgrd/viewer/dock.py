@@ -17,6 +17,7 @@ from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.help import HelpOverlay
 from napari_pgrd.viewer.keys import bind, key_of
+from napari_pgrd.viewer.mask_start import MaskStart
 from napari_pgrd.viewer.memory import Memory
 from napari_pgrd.viewer.places import PlacesDesk
 from napari_pgrd.viewer.places_panel import PlacesPanel
@@ -60,6 +61,7 @@ class ReviewDock(QWidget):
         self.desk = Desk(viewer)
         self.views = Views(self.desk)
         self.corrections = Corrections(self.desk)
+        self.masks = MaskStart(self.corrections)
         self.places = PlacesDesk(self.desk, self.corrections)
         self.tools = Tools(self.corrections, self.places)
         self.resampling = Resampling(self.desk, self.corrections)
@@ -84,7 +86,9 @@ class ReviewDock(QWidget):
                 ViewTools(self.window_level, self.planes),
             ),
             "Correct": stacked(
-                CorrectPanel(self.corrections), ToolsPanel(self.tools), ResamplingPanel(self.resampling)
+                CorrectPanel(self.corrections, self.masks),
+                ToolsPanel(self.tools),
+                ResamplingPanel(self.resampling),
             ),
             "Export": stacked(ExportPanel(self.exports), FolderPanel(self.saving)),
         }
@@ -174,6 +178,7 @@ class ReviewDock(QWidget):
             self.resampling.close()
             self.tools.close()
             self.places.close()
+            self.masks.close()
             self.corrections.close()
             self.exports.close()
             self.desk.close()

@@ -67,6 +67,7 @@ class Resampling:
             colours = DirectLabelColormap(color_dict=table)
             empty = np.zeros(layer.data.shape, np.uint8)
             self._strokes = Labels(empty, name="Locks", opacity=0.4, colormap=colours, **display.layer)
+            self.desk.layers.mark(self._strokes, "locks")
             self.desk.viewer.layers.append(self._strokes)
         self.desk.viewer.layers.selection.active = self._strokes
         self._strokes.selected_label, self._strokes.brush_size, self._strokes.mode = 1, layer.brush_size, "paint"
@@ -166,6 +167,7 @@ class Resampling:
             **display.layer,
         )
         self._moved.editable = False
+        desk.layers.mark(self._moved, "moved")
         active = desk.viewer.layers.selection.active
         desk.viewer.layers.append(self._moved)
         desk.viewer.layers.selection.active = active

@@ -177,7 +177,7 @@ class Saving:
         """The layer of a correction, its undo history filled again."""
         masks = correction.history()
         self._resuming = correction
-        layer = self.corrections.add(next(masks), correction.log.entries[0].name)
+        layer = self.corrections.add(next(masks), correction.log.entries[0].name, correction.log.start())
         layer.name = correction.name
         display = self.desk.layers.display
         assert display is not None
