@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.session.threshold import thresholded
+from napari_pgrd.session.threshold import change_sentence, thresholded
+from tests.session.drawn import labels
 
 
 def border():
@@ -47,3 +48,23 @@ def test_a_lower_threshold_only_adds():
 def test_a_level_that_means_nothing_is_refused(level):
     with pytest.raises(InputError, match="above 0 and below 1"):
         thresholded(border(), level)
+
+
+def test_a_change_is_told_of_each_label_and_in_all():
+    before, after = np.zeros((2, 2, 10), np.uint8), np.zeros((2, 2, 10), np.uint8)
+    before[0, 0], before[1, 0, :5] = 10, 20
+    after[0, 0, :8], after[1, 0, :7], after[0, 0, 8:] = 10, 20, 20
+    # First: 10 -> 8. Second: 5 -> 7 + 2. Two voxels changed sides, two joined.
+    told = change_sentence(before, after, labels(3), (0.5, "mL"), "correction")
+    assert told == "anterior -1.00 mL, posterior +2.00 mL; 2.00 mL of the correction would change."
+    told = change_sentence(before, after, labels(3), (1.0, "voxels"), "consensus")
+    assert told == "anterior -2 voxels, posterior +4 voxels; 4 voxels of the consensus would change."
+    assert change_sentence(before, before, labels(3), (1.0, "voxels"), "consensus") == "The same as the consensus."
+
+
+def test_what_rounds_to_nothing_has_no_minus():
+    before = np.full((2, 2, 2), 10, np.uint8)
+    after = before.copy()
+    after[0, 0, 0] = 0
+    told = change_sentence(before, after, labels(2), (0.001, "mL"), "correction")
+    assert told == "anterior +0.00 mL; 0.00 mL of the correction would change."

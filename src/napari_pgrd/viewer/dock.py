@@ -29,6 +29,8 @@ from napari_pgrd.viewer.sample_panel import SamplePanel
 from napari_pgrd.viewer.saving import Saving
 from napari_pgrd.viewer.saving_panel import FolderPanel, LeftPanel
 from napari_pgrd.viewer.theme import dress
+from napari_pgrd.viewer.threshold import ThresholdPreview
+from napari_pgrd.viewer.threshold_panel import ThresholdPanel
 from napari_pgrd.viewer.tools import Tools
 from napari_pgrd.viewer.tools_panel import ToolsPanel
 from napari_pgrd.viewer.view_tools import ViewTools
@@ -70,6 +72,7 @@ class ReviewDock(QWidget):
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log
         self.planes = Planes(viewer, self.desk)
         self.window_level = WindowLevel(viewer, self.desk)
+        self.threshold = ThresholdPreview(self.desk, self.corrections)
         self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
@@ -83,6 +86,7 @@ class ReviewDock(QWidget):
             "Review": stacked(
                 PlacesPanel(self.places),
                 ReviewPanel(self.desk, self.views),
+                ThresholdPanel(self.threshold),
                 ViewTools(self.window_level, self.planes),
             ),
             "Correct": stacked(
@@ -177,6 +181,7 @@ class ReviewDock(QWidget):
             self.saving.close()
             self.resampling.close()
             self.tools.close()
+            self.threshold.close()
             self.places.close()
             self.masks.close()
             self.corrections.close()

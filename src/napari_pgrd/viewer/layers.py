@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
 
 ROLE = "pgrd_role"
-ORDER = ("image", *ROLES, "agreement", "correction", "box")  # bottom to top
+ORDER = ("image", *ROLES, "agreement", "correction", "threshold", "box")  # bottom to top
 
 
 class LayerDesk:
@@ -35,6 +35,7 @@ class LayerDesk:
         self.display: Display | None = None
         self.spec: BundleSpec | None = None
         self.prediction: Prediction | None = None
+        self.preview: NDArray[np.uint8] | None = None  # (z, y, x) label values of a mask that is only looked at
         self.lines = LineLayer(self)
         self.results = Results(self)
         viewer.dims.events.current_step.connect(self._slice_changed)
@@ -72,12 +73,9 @@ class LayerDesk:
         """Put a layer at its role's place, and below some others, without taking the selection from the reader."""
         self.mark(layer, role)
         layers, rank = self.viewer.layers, ORDER.index(role)
-        at = len(layers)
-        while at > 0:
-            under, _ = layers[at - 1].metadata.get(ROLE, ("", 0))
-            if under not in ORDER or ORDER.index(under) <= rank:
-                break
-            at -= 1
+        ranks = {i: ORDER.index(r) for i, x in enumerate(layers) if (r := x.metadata.get(ROLE, ("",))[0]) in ORDER}
+        under, over = ([i for i, r in ranks.items() if (r <= rank) == is_under] for is_under in (True, False))
+        at = under[-1] + 1 if under else over[0] if over else len(layers)
         at = min([at, *(i for i, other in enumerate(layers) if other in below)])
         # napari selects what is inserted. Nobody hears of it, nor of the selection that is put back: telling everyone
         # twice took as long as the rest.

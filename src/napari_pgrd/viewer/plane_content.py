@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtGui import QColor
 
 from napari_pgrd.session.display import PLANES
 from napari_pgrd.session.planes import Grid, cut, mask_segments, vote_segments
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.plane_view import Outline
+
+WHITE = DirectLabelColormap(color_dict={None: (1, 1, 1, 1), 0: (0, 0, 0, 0)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,10 @@ def image_slice(image: Image, steps: Sequence[int], plane: str, world: float) ->
 
 
 def outlined(desk: Desk, plane: str, world: float) -> Iterator[MaskSlice | VoteSlice]:
-    """Every mask the main window shows, the sample in hand or the correction, and the votes while lines are shown."""
+    """Every mask the main window shows, the sample in hand or the correction, and the votes while lines are shown.
+
+    So is the outline of another threshold while it is looked at.
+    """
     axis = PLANES[plane][0]
     for layer in desk.viewer.layers:
         if isinstance(layer, Labels) and layer.visible and layer.ndim == 3 and not layer.multiscale:
@@ -91,6 +97,11 @@ def outlined(desk: Desk, plane: str, world: float) -> Iterator[MaskSlice | VoteS
             if at is not None:
                 yield MaskSlice(grid, cut(np.asarray(layer.data), plane, at), layer.colormap)
     lines, p, spec, grid_ = desk.layers.first("agreement"), desk.prediction, desk.spec, results_grid(desk)
+    preview, shown = desk.layers.preview, desk.layers.first("threshold")
+    if preview is not None and shown is not None and shown.visible and grid_ is not None:
+        at = grid_.index(axis, world)
+        if at is not None:
+            yield MaskSlice(grid_, cut(preview, plane, at), WHITE)
     if lines is None or not lines.visible or p is None or not p.samples or spec is None or grid_ is None:
         return
     at, display = grid_.index(axis, world), desk.layers.display
