@@ -25,6 +25,7 @@ class Corrections:
     changed = Signal()
     edited = Signal()  # a stroke, an undo, a redo; sometimes nothing at all
     started = Signal(Labels, str)  # a new correction, and what it is a copy of
+    applied = Signal(Change, str)  # voxels set by anything but the reader's hand, and the operation's name
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -124,6 +125,7 @@ class Corrections:
             return 0
         with self.naming(layer, operation), layer.block_history():
             layer.data_setitem(np.unravel_index(change.indices, layer.data.shape), change.values)
+        self.applied.emit(change, operation)
         self.edited.emit()
         return len(change.indices)
 

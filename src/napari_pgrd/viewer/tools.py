@@ -20,6 +20,7 @@ from napari_pgrd.viewer.places import PlacesDesk
 
 SCOPES = (("volume", "whole label"), ("slice", "this slice"), ("slices", "slice by slice"))
 EDGE_MM = 0.25
+OUTLINE = "outline"
 
 
 class Tools:
@@ -35,7 +36,9 @@ class Tools:
         self.sentence = ""
         self.contour: Contour | None = None
         self._base: tuple[Labels, NDArray[np.uint8]] | None = None  # the correction when slices were last interpolated
+        self._tooled = np.zeros(0, np.uint8)  # the same with what tools and alternatives have set since
         corrections.started.connect(self._began)
+        corrections.applied.connect(self._applied)
         self.desk.viewer.layers.events.removed.connect(self._removed)
 
     def close(self) -> None:
@@ -72,7 +75,7 @@ class Tools:
             return interpolate(data, label, axis, self.edited_slices(data, label, axis), self._spacing())
 
         if self._run("interpolate", between) and (layer := self.corrections.layer) is not None:
-            self._base = (layer, np.array(layer.data))
+            self._rest(layer)
 
     def swap(self) -> None:
         """Exchange the two labels in doubt at the place in hand."""
@@ -89,11 +92,12 @@ class Tools:
         self._run("swap labels", at_place, any_label=True)
 
     def edited_slices(self, data: NDArray[np.uint8], label: int, axis: int) -> list[int]:
-        """Slices on which the label differs from what it was when slices were last interpolated."""
+        """Slices on which the label was painted or redrawn by outline since slices were last interpolated."""
         layer = self.corrections.layer
         if self._base is None or self._base[0] is not layer:
             return []
-        differs = (self._base[1] == label) != (data == label)
+        now = data == label
+        differs = ((self._base[1] == label) != now) & ((self._tooled == label) != now)
         others = tuple(i for i in range(3) if i != axis)
         return [int(i) for i in np.flatnonzero(differs.any(others) & (data == label).any(others))]
 
@@ -135,7 +139,7 @@ class Tools:
             return
         self.drop_outline()
         self.desk.viewer.layers.selection.active = contour.layer
-        count = self.corrections.apply(change, "outline")
+        count = self.corrections.apply(change, OUTLINE)
         self._say(_outcome(count))
 
     def drop_outline(self) -> None:
@@ -190,8 +194,17 @@ class Tools:
         self.changed.emit()
 
     def _began(self, layer: Labels, source: str) -> None:
-        self._base = (layer, np.array(layer.data))
+        self._rest(layer)
         self._say("")
+
+    def _rest(self, layer: Labels) -> None:
+        """From here on slices count as edited."""
+        self._base, self._tooled = (layer, np.array(layer.data)), np.array(layer.data)
+
+    def _applied(self, change: Change, operation: str) -> None:
+        layer = self.corrections.layer
+        if operation != OUTLINE and self._base is not None and self._base[0] is layer:
+            self._tooled.reshape(-1)[change.indices] = change.values
 
     def _removed(self, event: Any) -> None:
         if self.contour is not None and event.value in (self.contour.shapes, self.contour.layer):
