@@ -95,3 +95,14 @@ def test_an_open_image_loads_what_a_run_needs(review, qtbot):
     load_early().join()
     assert "napari_pgrd.engine.predict" in sys.modules
     assert load_early() is load_early()
+
+
+def test_a_layer_of_the_readers_on_top_lifts_nothing_above_the_correction(review, qtbot):
+    run(review, qtbot)
+    review.dock.corrections.start("consensus")
+    review.viewer.add_points([[1.0, 1.0, 1.0]], name="My mark")
+    review.viewer.layers.remove("Sample 02")
+    review.dock.desk.layers.results.sample(2)
+    names = [layer.name for layer in review.viewer.layers]
+    assert names.index("Sample 01") < names.index("Sample 02") < names.index("Sample 03")
+    assert names[-2:] == ["Correction", "My mark"]
