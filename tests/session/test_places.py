@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -129,24 +131,69 @@ def test_further_samples_keep_what_was_settled():
     assert places.index == 0
 
 
-def test_a_place_that_moved_away_is_a_new_one():
-    places, same = listed(), np.zeros(SHAPE)
-    places.next()
-    places.settle(same, same)
+def elsewhere():
+    """Places of samples that agree where those of ``three`` did not."""
     shifted = prediction([np.zeros(SHAPE, bool), ball(SHAPE, (8, 11, 8), 4)] * 2)
-    places.show(find_places(shifted, volume(SHAPE), labels(2)))
-    assert set(places.states.values()) == {State.OPEN}
+    return find_places(shifted, volume(SHAPE), labels(2))
+
+
+def test_a_place_that_moved_away_is_a_new_one():
+    places = listed()
+    places.next()
+    places.show(elsewhere())
+    assert set(places.states.values()) == {State.OPEN} and len(places.items) == len(elsewhere())
     assert places.current is None
 
 
-def test_states_can_be_saved_and_set():
+def test_what_was_decided_stays_on_the_list_where_new_samples_agree():
     places, same = listed(), np.zeros(SHAPE)
-    places.next()
+    painted = same.copy()
+    painted[8, 8, 8] = 1
+    places.go(0)
+    places.settle(same, painted)
+    places.go(1)
+    places.defer()
+    first, second, _ = places.items
+    n = len(elsewhere())
+    for _ in range(2):  # and once more
+        places.show(elsewhere())
+        assert len(places.items) == n + 2 and places.items[n:] == (first, second)
+        assert [places.states[p.id] for p in places.items[n:]] == [State.CHANGED, State.DEFERRED]
+    places.recheck(same, same)  # the correction was taken back there
+    assert places.states[first.id] is State.ACCEPTED
+    places.show(three_again := find_places(three(), volume(SHAPE), labels(2)))
+    assert len(places.items) == 3 and places.states[three_again[0].id] is State.ACCEPTED
+    places.clear()
+    assert places.items == () and places.states == {} and places.current is None
+
+
+def test_the_record_brings_back_what_samples_cannot_tell():
+    places, same = listed(), np.zeros(SHAPE)
+    places.go(0)
     places.settle(same, same)
-    saved = {id: state.value for id, state in places.states.items()}
-    again = listed()
-    again.restore({**{id: State(value) for id, value in saved.items()}, "gone": State.CHANGED})
-    assert again.states == places.states
+    assert places.record == {places.items[0].id: "accepted"}
+    places.show(elsewhere())
+    places.go(0)
+    places.defer()
+    record = json.loads(json.dumps(places.record))
+    again = Places()
+    again.show(elsewhere())
+    again.restore({**record, "gone": "changed"})
+    assert again.states == places.states and again.record == places.record
+    for a, b in zip(again.items, places.items, strict=True):
+        assert (a.id, a.name, a.box, a.centre, a.stake, a.classes) == (
+            b.id,
+            b.name,
+            b.box,
+            b.centre,
+            b.stake,
+            b.classes,
+        )
+        np.testing.assert_array_equal(a.mask, b.mask)
+    none = Places()
+    none.show(())
+    none.restore(record)
+    assert list(none.states.values()) == [State.ACCEPTED]  # the samples agree everywhere; the record stands
 
 
 def test_slices_are_counted_where_there_is_something_to_see():

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.locks import Locks
@@ -24,6 +25,7 @@ from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
 from napari_pgrd.session.editlog import sync_folder
 
 SCHEMA = 1
+PlaceState = Literal["open", "accepted", "changed", "deferred"]
 SESSION = "session.json"
 # How the names of the other files begin.
 SAMPLES, LOCKS, EDITS, MASKS = "samples-", "locks-", "edits-", "correction-"
@@ -115,6 +117,27 @@ class EditsRecord(_Model):
     digest: str = ""
 
 
+class KeptPlace(_Model):
+    """A place that the samples no longer make, with what the reader decided: see ``Places.record``."""
+
+    state: PlaceState
+    name: str
+    classes: tuple[int, ...]
+    box: Box
+    voxels: tuple[int, ...]
+    centre: tuple[int, int, int]
+    stake: float
+    unit: str
+
+    @model_validator(mode="after")
+    def _inside(self) -> KeptPlace:
+        if any(not 0 <= lo < hi for lo, hi in self.box):
+            raise ValueError("a place has no extent")
+        if not self.voxels or not 0 <= min(self.voxels) <= max(self.voxels) < math.prod(hi - lo for lo, hi in self.box):
+            raise ValueError("a place's voxels lie outside its box")
+        return self
+
+
 class SessionRecord(_Model):
     """The contents of ``session.json``."""
 
@@ -128,7 +151,7 @@ class SessionRecord(_Model):
     request: RequestRecord
     samples: SamplesRecord | None
     corrections: tuple[EditsRecord, ...]
-    places: dict[str, Any]
+    places: dict[str, PlaceState | KeptPlace]
     seen: dict[str, list[int]]
     phases: dict[str, float]
     notes: str

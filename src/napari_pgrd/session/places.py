@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class Places:
         self._items: tuple[Place, ...] = ()
         self._states: dict[str, State] = {}
         self._index = -1
+        self._kept: frozenset[str] = frozenset()  # ids of places that the present samples do not make
 
     @property
     def items(self) -> tuple[Place, ...]:
@@ -68,25 +70,50 @@ class Places:
         """How many are accepted or changed."""
         return self.count(State.ACCEPTED) + self.count(State.CHANGED)
 
-    def show(self, found: Iterable[Place]) -> None:
-        """Take a new list, as after further samples; a place that was already there keeps its state.
-
-        For another image show nothing first: places are told apart by their voxels alone.
-        """
-        before, states, current = self._items, self._states, self.current
-        self._items = tuple(found)
-        self._states = {}
-        self._index = -1
-        for i, place in enumerate(self._items):
-            known = next((old for old in before if _same(old, place)), None)
-            self._states[place.id] = states[known.id] if known else State.OPEN
-            if known is not None and known is current:
-                self._index = i
+    def clear(self) -> None:
+        """Forget all of them, as for another image: places are told apart by their voxels alone."""
+        self._items, self._states, self._index, self._kept = (), {}, -1, frozenset()
         self.changed.emit()
 
-    def restore(self, states: Mapping[str, State]) -> None:
-        """Set states that were saved; ids of places that are not there are passed over."""
-        self._states |= {id: state for id, state in states.items() if id in self._states}
+    def show(self, found: Iterable[Place]) -> None:
+        """Take a new list, as after further samples.
+
+        A place that was already there keeps its state. One that the reader had decided about stays, at the end of the
+        list, even if the new samples agree there: what was done is part of the record.
+        """
+        before, states, current = self._items, self._states, self.current
+        new = tuple(found)
+        was = {place.id: next((old for old in before if _same(old, place)), None) for place in new}
+        gone = [old for old in before if states[old.id] is not State.OPEN and old not in was.values()]
+        kept = {f"{old.id}-before" if old.id in was else old.id: old for old in gone}
+        was |= kept
+        renamed = (old if id == old.id else replace(old, id=id) for id, old in kept.items())
+        self._items, self._kept = (*new, *renamed), frozenset(kept)
+        self._states = {id: states[old.id] if old else State.OPEN for id, old in was.items()}
+        here = [i for i, place in enumerate(self._items) if current is not None and was[place.id] is current]
+        self._index = here[0] if here else -1
+        self.changed.emit()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """State of each place that was decided about, by its id; with its voxels where samples cannot tell them."""
+        decided = [place for place in self._items if self._states[place.id] is not State.OPEN]
+        return {
+            place.id: {"state": self._states[place.id].value, **_facts(place)}
+            if place.id in self._kept
+            else self._states[place.id].value
+            for place in decided
+        }
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Take what :attr:`record` gave; a bare state whose place is not there is passed over."""
+        facts = {id: value for id, value in record.items() if isinstance(value, Mapping)}
+        more = tuple(_place(id, value) for id, value in facts.items() if id not in self._states)
+        self._items, self._kept = (*self._items, *more), self._kept | {place.id for place in more}
+        self._states |= {place.id: State.OPEN for place in more}
+        for id, value in record.items():
+            if id in self._states:
+                self._states[id] = State(value["state"] if id in facts else value)
         self.changed.emit()
 
     def go(self, index: int) -> None:
@@ -242,6 +269,28 @@ def _same(a: Place, b: Place) -> bool:
     ]
     both = np.count_nonzero(cuts[0] & cuts[1])
     return bool(both > SAME * (np.count_nonzero(a.mask) + np.count_nonzero(b.mask) - both))
+
+
+def _facts(place: Place) -> dict[str, Any]:
+    """All but the id, as values that JSON can hold; the mask as its flat indices in the box."""
+    return {
+        "name": place.name,
+        "classes": list(place.classes),
+        "box": [list(side) for side in place.box],
+        "voxels": np.flatnonzero(place.mask).tolist(),
+        "centre": list(place.centre),
+        "stake": place.stake,
+        "unit": place.unit,
+    }
+
+
+def _place(id: str, facts: Mapping[str, Any]) -> Place:
+    x, y, z = ((int(lo), int(hi)) for lo, hi in facts["box"])
+    mask = np.zeros([hi - lo for lo, hi in (x, y, z)], bool)
+    mask.reshape(-1)[facts["voxels"]] = True
+    i, j, k = (int(v) for v in facts["centre"])
+    classes = tuple(int(c) for c in facts["classes"])
+    return Place(id, facts["name"], classes, (x, y, z), mask, (i, j, k), float(facts["stake"]), facts["unit"])
 
 
 def _outcome(place: Place, started: NDArray[Any], present: NDArray[Any]) -> State:

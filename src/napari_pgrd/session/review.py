@@ -158,7 +158,7 @@ def load(folder: str | os.PathLike[str], volume: Volume | None = None, strict: b
         request,
         prediction,
         tuple(corrections),
-        record.places,
+        record.model_dump(include={"places"})["places"],
         record.seen,
         record.phases,
         record.notes,

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.session.hypotheses import Alternative, alternatives, families, families_sentence
-from napari_pgrd.session.places import Places, SlicesSeen, State, progress_sentence, worth_seeing
+from napari_pgrd.session.places import Places, SlicesSeen, progress_sentence, worth_seeing
 from napari_pgrd.session.regions import Place, find_places
 from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.camera import centre_on
@@ -44,7 +44,7 @@ class PlacesDesk:
         self.option = 0
         self.worker: FunctionWorker[Any] | None = None
         self._of: Prediction | None = None  # whose places these are, or will be
-        self._saved: tuple[dict[str, State], int] | None = None
+        self._saved: tuple[Mapping[str, Any], int] | None = None
         self._recheck = QTimer()
         self._recheck.setSingleShot(True)
         self._recheck.setInterval(RECHECK_MS)
@@ -89,17 +89,17 @@ class PlacesDesk:
         self._leave()
         self._restore()
 
-    def bring_back(self, states: Mapping[str, str], seen: Mapping[str, Sequence[int]], index: int) -> None:
+    def bring_back(self, record: Mapping[str, Any], seen: Mapping[str, Sequence[int]], index: int) -> None:
         """States, slices seen and the place in hand of a saved review; at once, or when the places are found."""
         self.seen.restore(seen)
-        self._saved = ({id: State(value) for id, value in states.items()}, index)
+        self._saved = (record, index)
         if self.worker is None:
             self._restore()
 
     def _restore(self) -> None:
-        if self._saved is not None and self.places.items:
-            (states, index), self._saved = self._saved, None
-            self.places.restore(states)
+        if self._saved is not None:
+            (record, index), self._saved = self._saved, None
+            self.places.restore(record)
             if 0 <= index < len(self.places.items):
                 self.places.go(index)
                 self._collect(self.places.items[index])
@@ -114,7 +114,7 @@ class PlacesDesk:
     def _forget(self) -> None:
         self._stop()
         self._of = None
-        self.places.show(())
+        self.places.clear()
         self.seen.clear()
         self.families = ""
         self._leave()

@@ -19,7 +19,6 @@ from napari_pgrd.session import autosave
 from napari_pgrd.session.autosave import Autosave, Left
 from napari_pgrd.session.correction import Correction
 from napari_pgrd.session.folder import ImageMark
-from napari_pgrd.session.places import State
 from napari_pgrd.session.review import Review, bundle_mark, load, save
 from napari_pgrd.session.state import Phase
 from napari_pgrd.session.summary import PlaceRow, ReviewSummary
@@ -258,8 +257,7 @@ class Saving:
 
     def _rest(self) -> dict[str, Any]:
         """States, slices seen and what is on the screen."""
-        states = {id: state.value for id, state in self.places.places.states.items() if state is not State.OPEN}
-        return {"places": states, "seen": dict(self.places.seen.seen), "view": self._view()}
+        return {"places": self.places.places.record, "seen": dict(self.places.seen.seen), "view": self._view()}
 
     def _view(self) -> dict[str, Any]:
         viewer = self.desk.viewer
