@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.session.diameter import long_axis, slice_axes
+from napari_pgrd.session.diameter import Diameter, drawn, long_axis, measure, slice_axes
 from tests.session.shapes import SPACINGS, centres, maps
 
 QUICK = settings(max_examples=25, deadline=None)
@@ -139,3 +139,27 @@ def test_a_label_that_is_not_there_has_no_diameter():
         long_axis(labels, 2)
     with pytest.raises(InputError, match="on slice 1"):
         slice_axes(labels, 1, 0, 1)
+
+
+def test_what_is_drawn_on_a_slice_is_the_shadow_with_ticks_at_a_right_angle():
+    spacing = (2.0, 1.0, 0.5)
+    line = Diameter(0, (1.0, 2.0, 3.0), (5.0, 8.0, 11.0))
+    np.testing.assert_array_equal(drawn(line, spacing), [[[1, 2, 3], [4, 6, 8]]])
+    shadow, *ticks = drawn(line, spacing, 0, 4)
+    np.testing.assert_array_equal(shadow, [[4, 2, 3], [0, 6, 8]])
+    for tick, end in zip(ticks, ([4, 2, 3], [4, 8, 11]), strict=True):
+        np.testing.assert_allclose(tick[0] + tick[1] / 2, end)  # its middle
+        assert np.linalg.norm(tick[1] * spacing) == pytest.approx(3)
+        assert np.dot(tick[1] * spacing, shadow[1] * spacing) == pytest.approx(0)
+    seen_from_its_end = drawn(Diameter(0, (1.0, 2.0, 3.0), (5.0, 2.0, 3.0)), spacing, 0, 4)
+    assert np.isfinite(seen_from_its_end).all() and np.linalg.norm(seen_from_its_end[1, 1] * spacing) == pytest.approx(
+        3
+    )
+
+
+def test_a_label_that_is_not_there_has_no_axis():
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1, 2, 1:4] = 7
+    there, gone = measure(labels, (7, 9))
+    assert (there.value, there.voxels) == (7, 3) and there.axis == long_axis(labels, 7)
+    assert (gone.value, gone.voxels, gone.axis) == (9, 0, None)

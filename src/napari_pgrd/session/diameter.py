@@ -16,6 +16,7 @@ from scipy.spatial import ConvexHull
 from napari_pgrd.session.change import Labels, Mask, Scope, Steps, checked_steps, label_window
 
 ROUNDING = 1e-9
+TICK = 1.5  # mm, how far the ends of a drawn diameter reach to both sides
 
 Point = tuple[float, float, float]
 
@@ -50,6 +51,49 @@ def long_axis(labels: Labels, label: int, spacing: Sequence[float] | None = None
     hull = _hull(labels[window] == label, steps)
     start, end = hull[_furthest(hull)] / steps + [s.start for s in window]
     return _diameter(start, end, steps)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One label of a mask: its value, its voxels, and its long axis, None where it has no voxel."""
+
+    value: int
+    voxels: int
+    axis: Diameter | None
+
+
+def measure(labels: Labels, values: Sequence[int], spacing: Sequence[float] | None = None) -> tuple[Measure, ...]:
+    """Size and long axis of every label value."""
+    counts = [int(np.count_nonzero(labels == value)) for value in values]
+    return tuple(
+        Measure(value, count, long_axis(labels, value, spacing) if count else None)
+        for value, count in zip(values, counts, strict=True)
+    )
+
+
+def drawn(line: Diameter, spacing: Sequence[float], axis: int | None = None, index: int = 0) -> NDArray[np.float64]:
+    """A diameter as ``(N, 2, 3)`` starts and directions in voxels: in 3D, or its shadow on a slice with ticks as ends.
+
+    Parameters
+    ----------
+    spacing : sequence of float
+        Of the axes of the map; ones where it is unknown.
+    axis, index : int, optional
+        The slice.
+    """
+    start, end = np.array(line.start), np.array(line.end)
+    if axis is None:
+        return np.array([[start, end - start]])
+    steps = np.asarray(spacing, float)
+    start[axis] = end[axis] = index
+    rows, columns = (i for i in range(3) if i != axis)
+    along = (end - start) * steps
+    aside = np.zeros(3)
+    aside[rows], aside[columns] = -along[columns], along[rows]
+    if not np.linalg.norm(aside) > ROUNDING:  # seen from its end
+        aside[rows] = 1.0
+    tick = TICK * aside / np.linalg.norm(aside) / steps
+    return np.array([[start, end - start], [start - tick, 2 * tick], [end - tick, 2 * tick]])
 
 
 def slice_axes(

@@ -18,6 +18,7 @@ from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.help import HelpOverlay
 from napari_pgrd.viewer.keys import bind, key_of
 from napari_pgrd.viewer.mask_start import MaskStart
+from napari_pgrd.viewer.measures import Measures
 from napari_pgrd.viewer.memory import Memory
 from napari_pgrd.viewer.places import PlacesDesk
 from napari_pgrd.viewer.places_panel import PlacesPanel
@@ -73,6 +74,7 @@ class ReviewDock(QWidget):
         self.planes = Planes(viewer, self.desk)
         self.window_level = WindowLevel(viewer, self.desk)
         self.threshold = ThresholdPreview(self.desk, self.corrections)
+        self.measures = Measures(self.desk, self.corrections)
         self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
@@ -85,7 +87,7 @@ class ReviewDock(QWidget):
             "Sample": SamplePanel(self.desk),
             "Review": stacked(
                 PlacesPanel(self.places),
-                ReviewPanel(self.desk, self.views),
+                ReviewPanel(self.desk, self.views, self.measures),
                 ThresholdPanel(self.threshold),
                 ViewTools(self.window_level, self.planes),
             ),
@@ -182,6 +184,7 @@ class ReviewDock(QWidget):
             self.resampling.close()
             self.tools.close()
             self.threshold.close()
+            self.measures.close()
             self.places.close()
             self.masks.close()
             self.corrections.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
 
 ROLE = "pgrd_role"
-ORDER = ("image", *ROLES, "agreement", "correction", "threshold", "box")  # bottom to top
+ORDER = ("image", *ROLES, "agreement", "correction", "threshold", "long axes", "box")  # bottom to top
 
 
 class LayerDesk:

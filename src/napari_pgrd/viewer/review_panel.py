@@ -19,6 +19,7 @@ from napari_pgrd.session.volumes import (
 )
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.keys import key_of, tip
+from napari_pgrd.viewer.measures import Measures
 from napari_pgrd.viewer.theme import FAINT_INK, swatch
 from napari_pgrd.viewer.views import HEATS, Views
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, rich, row
@@ -33,10 +34,12 @@ LEGEND = "Strong line: border of half of the samples.\nFaint lines: borders of 2
 class ReviewPanel(QWidget):
     """Volumes with their spread, what to show, and a walk through the samples."""
 
-    def __init__(self, desk: Desk, views: Views) -> None:
+    def __init__(self, desk: Desk, views: Views, measures: Measures) -> None:
         super().__init__()
-        self.desk, self.views = desk, views
+        self.desk, self.views, self.measures = desk, views, measures
         self._summed: Prediction | None = None  # what the volumes on show were counted in
+        self._counted: list[LabelVolume] = []
+        self._texts: list[str] = []
         self.empty = faint("Draw samples first; their volumes and disagreements appear here.")
         self.volumes = rich()
         self.volumes.setObjectName("volumes")
@@ -49,6 +52,13 @@ class ReviewPanel(QWidget):
         )
         self.lines = button("Agreement", "Borders of 25, 50 and 75 % of the samples", "show_lines", views.lines)
         self.outlines = button("All samples", "A thin outline of every sample", "show_outlines", views.outlines)
+        self.axes = button(
+            "Long axes",
+            "The longest line through each label in 3D; on a slice its shadow, faint beyond its ends",
+            "show_axes",
+            measures.toggle,
+        )
+        self.axes.setCheckable(True)
         self.heat = combo("heat", tip("Colour where the samples disagree", "views.next_heat"), views.heat)
         fill(self.heat, HEATS, "off")
         back, on = key_of("views.step", -1), key_of("views.step", 1)
@@ -65,7 +75,7 @@ class ReviewPanel(QWidget):
             self.volumes,
             self.unanimous,
             planes,
-            row(self.lines, self.outlines),
+            row(self.lines, self.outlines, self.axes),
             self.legend,
             row(note("Heat"), self.heat),
             row(self.previous, self.which, self.next),
@@ -76,6 +86,7 @@ class ReviewPanel(QWidget):
         desk.predicted.connect(self.refresh)
         desk.state.events.connect(self.refresh)
         views.changed.connect(self.refresh)
+        measures.changed.connect(self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -83,27 +94,41 @@ class ReviewPanel(QWidget):
         desk = self.desk
         there = controls(desk.state).can_review and desk.prediction is not None
         self.empty.setVisible(not there)
-        for widget in (self.volumes, self.unanimous, self.lines, self.outlines, self.heat, self.previous, self.next):
+        for widget in (
+            self.volumes,
+            self.unanimous,
+            self.lines,
+            self.outlines,
+            self.axes,
+            self.heat,
+            self.previous,
+            self.next,
+        ):
             widget.setEnabled(there)
+        self.axes.setChecked(self.measures.shown)
         self.which.setText(self.views.sample_text())
         fill(self.heat, HEATS, self.views.heat_shown)
         if not there or desk.prediction is None or desk.volume is None or desk.spec is None:
             self.volumes.setText("")
             self.unanimous.setText("")
-            self._summed = None
+            self._summed, self._texts = None, []
             return
-        if desk.prediction is self._summed:
-            return  # counting every mask again at every heartbeat would hold the window up
-        self._summed = desk.prediction
-        lines = []
-        for v in label_volumes(desk.prediction, desk.volume, desk.spec):
-            lines.append(_volume_text(v, desk.spec))
-        self.volumes.setText("".join(lines))
+        if desk.prediction is not self._summed:  # counting every mask at every heartbeat would hold the window up
+            self._summed = desk.prediction
+            self._counted = label_volumes(desk.prediction, desk.volume, desk.spec)
+        values = {label.name: label.value for label in desk.spec.labels}
+        texts = [_volume_text(v, desk.spec, self.measures.text(values[v.name])) for v in self._counted]
+        if texts != self._texts:
+            self._texts = texts
+            self.volumes.setText("".join(texts))
         self.unanimous.setText(unanimous_sentence(desk.spec))
 
 
-def _volume_text(v: LabelVolume, spec: BundleSpec) -> str:
-    """One label's volume: the interval that can be signed first, the spread of the samples with what it is worth."""
+def _volume_text(v: LabelVolume, spec: BundleSpec, measured: str) -> str:
+    """One label's volume: the interval that can be signed first, the spread of the samples with what it is worth.
+
+    ``measured`` is what was measured in the mask in hand.
+    """
     digits = 2 if v.unit == "mL" else 0
 
     def span(low: float, high: float) -> str:
@@ -114,8 +139,9 @@ def _volume_text(v: LabelVolume, spec: BundleSpec) -> str:
         worth = f"{spread}: {worth}"
         spread = f"in {span(*v.interval)}"
         worth = f"{interval_sentence(spec, v.name)}<br>{worth}"
+    below = (f"{escape(measured)}<br>" if measured else "") + f'<span style="color:{FAINT_INK}">{worth}</span>'
     name = escape(v.name[:1].upper() + v.name[1:])
     return (
         f'<p style="margin:0 0 6px 0">{swatch(v.colour)} {name} '
-        f'<b>{v.consensus:.{digits}f} {v.unit}</b> {spread}<br><span style="color:{FAINT_INK}">{worth}</span></p>'
+        f"<b>{v.consensus:.{digits}f} {v.unit}</b> {spread}<br>{below}</p>"
     )
