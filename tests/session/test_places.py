@@ -11,6 +11,7 @@ from napari_pgrd.engine.spec import read_spec
 from napari_pgrd.session.display import Display
 from napari_pgrd.session.places import Places, SlicesSeen, State, progress_sentence, worth_seeing
 from napari_pgrd.session.regions import find_places
+from napari_pgrd.session.review import ImageMark, Review, load, save
 from tests.session.drawn import ball, labels, prediction, tailed, volume
 from tests.tiny import make_tiny_bundle
 
@@ -194,6 +195,18 @@ def test_the_record_brings_back_what_samples_cannot_tell():
     none.show(())
     none.restore(record)
     assert list(none.states.values()) == [State.ACCEPTED]  # the samples agree everywhere; the record stands
+
+
+def test_the_record_is_the_same_after_a_folder_was_read_back(tmp_path):
+    places, same = listed(), np.zeros(SHAPE)
+    places.go(0)
+    places.settle(same, same)
+    places.show(())
+    review = Review(ImageMark.of(volume(SHAPE)), "b", "0" * 64, places=places.record)
+    again = Places()
+    again.restore(load(save(tmp_path / "a.pgrd", review)).places)
+    assert again.record == places.record and again.states == places.states
+    np.testing.assert_array_equal(again.items[0].mask, places.items[0].mask)
 
 
 def test_slices_are_counted_where_there_is_something_to_see():

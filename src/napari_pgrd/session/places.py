@@ -287,7 +287,7 @@ def _facts(place: Place) -> dict[str, Any]:
 def _place(id: str, facts: Mapping[str, Any]) -> Place:
     x, y, z = ((int(lo), int(hi)) for lo, hi in facts["box"])
     mask = np.zeros([hi - lo for lo, hi in (x, y, z)], bool)
-    mask.reshape(-1)[facts["voxels"]] = True
+    mask.reshape(-1)[np.array(facts["voxels"], np.int64)] = True  # a tuple would name one voxel
     i, j, k = (int(v) for v in facts["centre"])
     classes = tuple(int(c) for c in facts["classes"])
     return Place(id, facts["name"], classes, (x, y, z), mask, (i, j, k), float(facts["stake"]), facts["unit"])
