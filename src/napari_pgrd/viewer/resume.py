@@ -30,7 +30,7 @@ def show(desk: Desk, review: Review) -> None:
     assert where is not None
     desk.choose_bundle(where)
     if review.prediction is not None:
-        desk.take(review.prediction, review.request)
+        desk.take(review.prediction, review.request, float(review.phases.get("sampling", 0.0)))
 
 
 def look(desk: Desk, view: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -27,6 +27,9 @@ from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.places import PlacesDesk
 from napari_pgrd.viewer.resume import look, show
 
+if TYPE_CHECKING:
+    from napari_pgrd.engine.prediction import Prediction
+
 WATCH_MS = 1000  # napari says nothing when a hidden layer is undone
 LATER_MS = 700
 
@@ -44,6 +47,7 @@ class Saving:
         self._watched: dict[Labels, Correction] = {}
         self._resuming: Correction | None = None
         self._worker: FunctionWorker[Any] | None = None
+        self._saved: Prediction | None = None  # what the running review holds, or will in a moment
         self._image = desk.image
         self._timer, self._later = QTimer(), QTimer()
         self._timer.setInterval(WATCH_MS)
@@ -55,7 +59,8 @@ class Saving:
         corrections.started.connect(self._began)
         places.changed.connect(self._later.start, check_nargs=False)
         desk.state.events.source.connect(self._other_case)
-        desk.state.events.phase.connect(self._phase)
+        desk.state.events.phase.connect(self._predicted)
+        desk.predicted.connect(self._predicted)
         self.find()
 
     def close(self) -> None:
@@ -166,7 +171,7 @@ class Saving:
         review = running.review
         review.image.check(self._volume())
         show(self.desk, review)
-        self.running = running
+        self.running, self._saved = running, review.prediction
         for correction in review.corrections:
             self._bring_back(correction)
         self.places.bring_back(review.places, review.seen, int(review.view.get("place", -1)))
@@ -236,17 +241,27 @@ class Saving:
         name, digest = bundle_mark(desk.state.bundle)
         return Review(ImageMark.of(desk.volume), name, digest, request=desk.request)
 
-    def _phase(self) -> None:
+    def _predicted(self) -> None:
+        """Samples of a run that has ended, or that were taken around a correction."""
         if self.running is not None and self.desk.state.phase is Phase.REVIEWING:
             self._save_samples()
 
     def _save_samples(self) -> None:
-        """In a thread: writing a large volume's samples takes seconds."""
+        """In a thread: writing a large volume's samples takes seconds; one at a time, the last ones last."""
         running, prediction, request = self.running, self.desk.prediction, self.desk.request
-        if running is not None and prediction is not None and request is not None:
-            self._worker = FunctionWorker(running.update, prediction=prediction, request=request)
-            self._worker.errored.connect(lambda error: self._say(str(error)))
-            self._worker.start()
+        if running is None or prediction is None or request is None or prediction is self._saved:
+            return
+        if self._worker is not None:
+            return  # when it has ended, it looks again
+        self._saved = prediction
+        self._worker = FunctionWorker(running.update, prediction=prediction, request=request)
+        self._worker.errored.connect(lambda error: self._say(str(error)))
+        self._worker.finished.connect(self._samples_saved)  # type: ignore[arg-type]
+        self._worker.start()
+
+    def _samples_saved(self) -> None:
+        self._worker = None
+        self._save_samples()
 
     def _save_the_rest(self) -> None:
         if self.running is not None:
@@ -257,7 +272,9 @@ class Saving:
 
     def _rest(self) -> dict[str, Any]:
         """States, slices seen and what is on the screen."""
-        return {"places": self.places.places.record, "seen": dict(self.places.seen.seen), "view": self._view()}
+        phases = {"sampling": self.desk.state.seconds}
+        seen = dict(self.places.seen.seen)
+        return {"places": self.places.places.record, "seen": seen, "view": self._view(), "phases": phases}
 
     def _view(self) -> dict[str, Any]:
         viewer = self.desk.viewer
@@ -279,7 +296,7 @@ class Saving:
         self._timer.stop()
         self._later.stop()
         self._look_at_all()
-        running, self.running = self.running, None
+        running, self.running, self._saved = self.running, None, None
         self._watched.clear()
         if running is not None:
             try:
