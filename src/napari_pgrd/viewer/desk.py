@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,11 +223,15 @@ class Desk:
         box = s.box
         check_scope(self.volume, self.spec, box)
         more = s.drawn > 0 and s.drawn_settings == s.settings
+        around = self.request if more and self.request is not None else Request()  # more samples keep what these kept
+        request = Request(s.samples, s.steps, s.seed, s.solver or None, device=s.device, box=box)
+        request = replace(request, locks=around.locks, lock_method=around.lock_method)
+        request.resolved(self.spec)
         if not more:
             self._forget(recycle=self.request is not None and self.request.box == box)
         display = Display.of(self.volume)
         self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
-        self.request = Request(s.samples, s.steps, s.seed, s.solver or None, device=s.device, box=box)
+        self.request = request
         s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, "Loading the model ...", ""
         s.drawn_settings = s.settings
         s.phase = Phase.RUNNING
