@@ -1,4 +1,4 @@
-"""How much memory a run will take, said before it starts and without loading torch."""
+"""How much memory and time a run will take, said before it starts and without loading torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Volume
 
 PROGRAM = 0.7e9  # PyTorch, MONAI and the networks themselves, resident
+# What a sample costs around locks, as a multiple of one without them: benchmarks/results/locks.json.
+COST = {None: 1.0, "replacement": 1.1, "hint": 1.1, "guidance": 2.5}
+BACKWARD = 3  # guidance keeps what its backward pass needs: 0.87 GB at the peak, where sampling freely took 0.65
 
 
-def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int) -> float:
-    """Expected peak in bytes: the programs, two network calls side by side, the maps, a byte a voxel and sample."""
+def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int, method: str | None = None) -> float:
+    """Expected peak in bytes: the programs, two network calls side by side, the maps, a byte a voxel and sample.
+
+    ``method`` is how locks are respected, if there are any.
+    """
     shape = tuple(hi - lo for lo, hi in box) if box else volume.shape
     grid = float(np.prod(shape))
     prepared = grid
@@ -19,7 +25,7 @@ def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int
         prepared = grid * abs(np.linalg.det(volume.affine[:3, :3])) / float(np.prod(spec.prepare.spacing))
     prepared = max(prepared, float(np.prod(spec.prepare.patch)))
     k = len(spec.labels)
-    call = prepared * (10 * spec.denoiser.widths[0] * 4 + 10 * k * 4)
+    call = prepared * (10 * spec.denoiser.widths[0] * 4 + 10 * k * 4) * (BACKWARD if method == "guidance" else 1)
     maps = grid * (6 * k * 4 + 4 * 4)
     return PROGRAM + 2 * call + maps + grid * samples
 
@@ -30,3 +36,40 @@ def memory_sentence(volume: Volume | None, spec: BundleSpec | None, box: Box | N
         return ""
     size = memory_bytes(volume, spec, box, samples)
     return f"Needs about {size / 1e9:.1f} GB of memory."
+
+
+def seconds_again(samples: int, drawn: int, seconds: float, method: str | None, earlier: str | None) -> float | None:
+    """How long drawing again will take, by how long the samples that stand have taken.
+
+    Parameters
+    ----------
+    samples : int
+        How many will be drawn.
+    drawn, seconds : int, float
+        How many stand, and what they took.
+    method, earlier : str, optional
+        How locks will be respected, and how they were.
+
+    Returns
+    -------
+    float or None
+        Seconds; None if nobody knows what the samples that stand have taken.
+    """
+    if drawn <= 0 or seconds <= 0:
+        return None
+    return samples * seconds / drawn * COST.get(method, 1.0) / COST.get(earlier, 1.0)
+
+
+def again_sentence(samples: int, seconds: float | None, bytes_needed: float) -> str:
+    """As "Draws 16 samples again: about 30 s, about 0.9 GB of memory."; without the time where it is not known."""
+    time = "" if seconds is None else f"about {_rounded(seconds)}, "
+    return f"Draws {samples} sample{'s' * (samples != 1)} again: {time}about {bytes_needed / 1e9:.1f} GB of memory."
+
+
+def _rounded(seconds: float) -> str:
+    """To what can be promised: ``1 s``, ``30 s``, ``4 min``."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{round(seconds / 5) * 5} s"
+    return f"{round(seconds / 60)} min"

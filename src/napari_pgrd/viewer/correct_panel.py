@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from napari_pgrd.session.state import controls
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.mask_start import FILE, MaskStart
-from napari_pgrd.viewer.widgets import button, combo, faint, fill, note, row
+from napari_pgrd.viewer.widgets import button, combo, faint, fill, name_of, note, row
 
 
 class CorrectPanel(QWidget):
@@ -49,11 +49,11 @@ class CorrectPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
         parts = (
-            row(note("From"), self.start_from),
+            row(name_of("From"), self.start_from),
             row(self.start, self.from_file),
             self.said,
             self.what,
-            row(note("Paint"), self.label),
+            row(name_of("Paint"), self.label),
             row(self.undo, self.redo),
             self.tips,
         )

@@ -13,6 +13,7 @@ from napari_pgrd.viewer.correct_panel import CorrectPanel
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.drop import NiftiDrops
+from napari_pgrd.viewer.earlier import EarlierSamples
 from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.help import HelpOverlay
@@ -67,7 +68,7 @@ class ReviewDock(QWidget):
         self.masks = MaskStart(self.corrections)
         self.places = PlacesDesk(self.desk, self.corrections)
         self.tools = Tools(self.corrections, self.places)
-        self.resampling = Resampling(self.desk, self.corrections)
+        self.resampling = Resampling(self.desk, self.corrections, EarlierSamples(self.desk, self.places))
         self.saving = Saving(self.desk, self.corrections, self.places)
         self.exports = Exports(self.desk, self.corrections)
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log

@@ -49,7 +49,7 @@ class ToolsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         parts = (
-            row(note("Tools on"), self.scope, self.mm),
+            row(self.scope, self.mm),
             row(self.smooth, self.grow, self.shrink),
             row(self.fill, self.largest),
             row(self.outline, self.use, self.drop),

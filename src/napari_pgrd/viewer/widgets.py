@@ -35,6 +35,13 @@ def faint(text: str = "") -> QLabel:
     return note(text, "faint")
 
 
+def name_of(text: str) -> QLabel:
+    """A word before a control, which keeps its width however wide the control is."""
+    label = QLabel(text)
+    label.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+    return label
+
+
 def rich() -> Rich:
     """A note of rich text, in which ``var(--faint)`` and ``var(--warning)`` stand for colours."""
     return _wrapped(Rich())
