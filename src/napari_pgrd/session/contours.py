@@ -18,8 +18,7 @@ from skimage import draw, measure
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.session.change import Change, Labels, Mask, Scope, Steps, checked_steps, lengths, rewrite
-
-Ring = NDArray[np.float64]  # (N, 2) vertices in order; the last joins the first, which is not repeated
+from napari_pgrd.session.simplify import Ring, simple, simplified
 
 TOLERANCE = 0.75  # of a pixel side: a tenth of the vertices, and Dice above 0.98 for round shapes
 FAITHFUL = 0.95  # least Dice between a piece and its simplified outline, drawn again
@@ -60,9 +59,10 @@ def slice_to_polygons(
     spacing : sequence of float, optional
         mm along rows and columns; voxels where unknown.
     tolerance : float, optional
-        How far, in the unit of the spacing, an outline may pass from the exact one (Douglas and Peucker); 0.75 of the
-        smaller pixel side unless given. It is halved for a piece whose Dice with its own simplified outline would fall
-        below 0.95. At 0 nothing is simplified and :func:`polygons_to_slice` gives back the very mask.
+        How far, in the unit of the spacing, an outline may pass from the exact one; 0.75 of the smaller pixel side
+        unless given. It is halved for a piece whose outline would cross or touch itself, or, drawn again, would differ
+        in a pixel that does not lie at its border, half a pixel off, or whose Dice with it would fall below 0.95. At 0
+        nothing is simplified and :func:`polygons_to_slice` gives back the very mask.
 
     Returns
     -------
@@ -136,25 +136,19 @@ def redraw(
 def _outline(piece: Mask, steps: Steps, tolerance: float) -> Polygon:
     """Outline of one piece, as simple as it may be."""
     # They come in the order of their first places: the exterior of a piece in one part before its holes.
-    rings = [ring - 1 for ring in measure.find_contours(np.pad(piece, 1), 0.5, fully_connected="high")]
+    contours = measure.find_contours(np.pad(piece, 1), 0.5, fully_connected="high")
+    exact = [ring[:-1] - 1 for ring in contours]  # the first point comes again as the last
+    inside = np.pad(piece, 1)
+    border = (ndimage.binary_dilation(inside) & ~ndimage.binary_erosion(inside))[1:-1, 1:-1]
     for limit in [*(tolerance / 2**n for n in range(6)), 0.0]:
-        exterior, *holes = (_simplified(ring, steps, limit) for ring in rings)
-        if all(len(ring) >= 3 for ring in (exterior, *holes)):
-            polygon = Polygon(exterior, tuple(holes))
+        rings = [simplified(ring, limit, steps) for ring in exact]
+        if all(len(ring) >= 3 for ring in rings) and (limit == 0 or simple(rings)):
+            polygon = Polygon(rings[0], tuple(rings[1:]))
             drawn = polygons_to_slice([polygon], piece.shape)
-            if 2 * (drawn & piece).sum() >= FAITHFUL * (drawn.sum() + piece.sum()):
+            faithful = 2 * (drawn & piece).sum() >= FAITHFUL * (drawn.sum() + piece.sum())
+            if faithful and not ((drawn != piece) & ~border).any():
                 break
     return polygon
-
-
-def _simplified(ring: Ring, steps: Steps, tolerance: float) -> Ring:
-    """A ring (closed, first vertex repeated) with fewer vertices (not repeated), none further than the tolerance."""
-    points = ring[:-1]
-    # The first vertex always stays, so begin with one that is a corner of the shape.
-    corner = int(np.argmax(np.linalg.norm((points - points.mean(0)) * steps, axis=1)))
-    points = np.roll(points, -corner, axis=0)
-    closed = np.vstack([points, points[:1]]) * steps
-    return measure.approximate_polygon(closed, tolerance)[:-1] / steps
 
 
 def _moved(polygon: Polygon, by: Sequence[int]) -> Polygon:
