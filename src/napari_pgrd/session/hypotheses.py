@@ -164,6 +164,60 @@ def families(prediction: Prediction, place: Place | None = None) -> tuple[Family
     return tuple(Family(tuple(int(i) for i in one), medoid(distance, one)) for one in members)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some samples of a prediction, with what lines and outlines are drawn from.
+
+    Attributes
+    ----------
+    members : tuple of int
+        Their indices from 0.
+    votes : numpy.ndarray
+        ``(K, x, y, z)`` uint16: how many of them chose each class.
+    """
+
+    of: Prediction
+    members: tuple[int, ...]
+    votes: NDArray[np.uint16]
+
+    @property
+    def masks(self) -> tuple[NDArray[np.uint8], ...]:
+        """Their masks, class indices ``(x, y, z)``."""
+        return tuple(self.of.masks[i] for i in self.members)
+
+    @property
+    def samples(self) -> int:
+        """How many they are."""
+        return len(self.members)
+
+
+def part_of(prediction: Prediction, members: Sequence[int]) -> Part:
+    """The samples with some indices, by themselves."""
+    votes = np.zeros_like(prediction.votes)
+    for i in members:
+        for k, chosen in enumerate(votes):
+            chosen += prediction.masks[i] == k
+    return Part(prediction, tuple(members), votes)
+
+
+def family_sentence(found: Sequence[Family], number: int, part: Part, volume: Volume, labels: Sequence[Label]) -> str:
+    """One family for the reader: how many samples, how large each label is in them, which of them is typical.
+
+    Parameters
+    ----------
+    number : int
+        Which of the families, 1 the largest; ``part`` are its samples.
+    """
+    size, unit = voxel_volume(volume)
+    digits = 2 if unit == "mL" else 0
+    means = part.votes.reshape(len(part.votes), -1).sum(1, dtype=np.int64) / part.samples * size
+    each = ", ".join(f"{x.name} {mean:.{digits}f} {unit}" for x, mean in zip(labels[1:], means[1:], strict=True))
+    return (
+        f"Family {number} of {len(found)}: {part.samples} of {part.of.samples} samples; on average {each}. "
+        f"Sample {found[number - 1].medoid + 1} is the most typical."
+    )
+
+
 def families_sentence(found: Sequence[Family], samples: int) -> str:
     """How many answers there are, for the reader."""
     if samples < 2 * LEAST:

@@ -16,6 +16,8 @@ from napari_pgrd.viewer.drop import NiftiDrops
 from napari_pgrd.viewer.earlier import EarlierSamples
 from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
+from napari_pgrd.viewer.families import Families
+from napari_pgrd.viewer.families_panel import FamiliesPanel
 from napari_pgrd.viewer.help import HelpOverlay
 from napari_pgrd.viewer.keys import bind, key_of
 from napari_pgrd.viewer.mask_start import MaskStart
@@ -76,6 +78,7 @@ class ReviewDock(QWidget):
         self.window_level = WindowLevel(viewer, self.desk)
         self.threshold = ThresholdPreview(self.desk, self.corrections)
         self.measures = Measures(self.desk, self.corrections)
+        self.families = Families(self.desk, self.views, self.places)
         self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
@@ -88,6 +91,7 @@ class ReviewDock(QWidget):
             "Sample": SamplePanel(self.desk),
             "Review": stacked(
                 PlacesPanel(self.places),
+                FamiliesPanel(self.families),
                 ReviewPanel(self.desk, self.views, self.measures),
                 ThresholdPanel(self.threshold),
                 ViewTools(self.window_level, self.planes),

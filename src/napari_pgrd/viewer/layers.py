@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.session.hypotheses import Part
 
 ROLE = "pgrd_role"
 ORDER = ("image", *ROLES, "agreement", "correction", "threshold", "long axes", "box")  # bottom to top
@@ -36,6 +37,7 @@ class LayerDesk:
         self.spec: BundleSpec | None = None
         self.prediction: Prediction | None = None
         self.preview: NDArray[np.uint8] | None = None  # (z, y, x) label values of a mask that is only looked at
+        self.part: Part | None = None
         self.lines = LineLayer(self)
         self.results = Results(self)
         viewer.dims.events.current_step.connect(self._slice_changed)
@@ -53,6 +55,12 @@ class LayerDesk:
         """State whose results come next."""
         self.display, self.spec = display, spec
         self.results.begin()
+
+    @property
+    def heard(self) -> Prediction | Part | None:
+        """The samples that lines and outlines are drawn from: a part of them while the reader looks at one."""
+        part = self.part
+        return part if part is not None and part.of is self.prediction else self.prediction
 
     # ---- the list of layers
 

@@ -32,7 +32,7 @@ class LineLayer:
 
     def redraw(self) -> None:
         """Find and draw the lines of the slice on screen."""
-        where, p = self.desk.current_slice(), self.desk.prediction
+        where, p = self.desk.current_slice(), self.desk.heard
         display, spec, every = self.desk.display, self.desk.spec, self.all_samples
         if p is None or display is None or spec is None or p.samples == 0:
             return

@@ -12,7 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 from superqt.utils import FunctionWorker
 
-from napari_pgrd.session.hypotheses import Alternative, alternatives, families, families_sentence
+from napari_pgrd.session.hypotheses import Alternative, Family, alternatives, families
 from napari_pgrd.session.places import Places, SlicesSeen, progress_sentence, worth_seeing
 from napari_pgrd.session.regions import Place, find_places
 from napari_pgrd.session.state import Phase
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 VIEW_MM = 20.0  # what the window shows around a place
 RECHECK_MS = 300
 Values = NDArray[np.uint8]
+Found = tuple[tuple[Place, ...], tuple[Family, ...]]
 
 
 class PlacesDesk:
@@ -38,7 +39,7 @@ class PlacesDesk:
     def __init__(self, desk: Desk, corrections: Corrections) -> None:
         self.desk, self.corrections = desk, corrections
         self.places, self.seen = Places(), SlicesSeen()
-        self.families = ""  # whether the samples fall into families of answers
+        self.families: tuple[Family, ...] | None = None  # of answers; None before they were looked for
         self.options: tuple[Values, ...] = ()  # answers at the place in hand; the first is what was there
         self.texts: tuple[str, ...] = ()
         self.option = 0
@@ -74,9 +75,11 @@ class PlacesDesk:
         box = desk.request.box if desk.request else None
         self.worker = FunctionWorker(_search, p, desk.volume, desk.spec, box)
         self.worker.returned.connect(partial(self._found, p))
+        self.worker.errored.connect(self._failed)
         self.worker.start()
+        self.changed.emit()
 
-    def _found(self, of: Prediction, found: tuple[tuple[Place, ...], str]) -> None:
+    def _found(self, of: Prediction, found: Found) -> None:
         if self.worker is None:
             return  # closed meanwhile
         self.worker = None
@@ -87,6 +90,12 @@ class PlacesDesk:
         self.places.show(places)
         self.look()
         self._leave()
+        self._restore()
+
+    def _failed(self, error: Exception) -> None:
+        """Without places the rest must still work, the export too."""
+        self._stop()
+        self.desk.state.sentence = f"Places could not be looked for: {type(error).__name__}: {error}"
         self._restore()
 
     def bring_back(self, record: Mapping[str, Any], seen: Mapping[str, Sequence[int]], index: int) -> None:
@@ -116,12 +125,13 @@ class PlacesDesk:
         self._of = None
         self.places.clear()
         self.seen.clear()
-        self.families = ""
+        self.families = None
         self._leave()
 
     def _stop(self) -> None:
         if self.worker is not None:
             self.worker.returned.disconnect()
+            self.worker.errored.disconnect()
             self.worker = None
 
     def sentence(self) -> str:
@@ -249,6 +259,6 @@ class PlacesDesk:
         self.changed.emit()
 
 
-def _search(p: Prediction, volume: Volume, spec: BundleSpec, box: Box | None) -> tuple[tuple[Place, ...], str]:
-    """In a thread: the places, and whether there are families of answers."""
-    return find_places(p, volume, spec.labels, box), families_sentence(families(p), p.samples)
+def _search(p: Prediction, volume: Volume, spec: BundleSpec, box: Box | None) -> Found:
+    """In a thread: the places, and the families of answers."""
+    return find_places(p, volume, spec.labels, box), families(p)

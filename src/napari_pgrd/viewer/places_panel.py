@@ -45,11 +45,10 @@ class PlacesPanel(QWidget):
         self.choices = [self._choice(i) for i in range(OPTIONS)]
         self.answers = row(*self.choices)
         self.hint = faint("J and K go through the answers; each is one step that Ctrl+Z takes back.")
-        self.families = faint()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         walk = row(self.previous, self.next, self.settle, self.defer)
-        for part in (self.sentence, self.bar, self.list, walk, self.answers, self.hint, self.families):
+        for part in (self.sentence, self.bar, self.list, walk, self.answers, self.hint):
             layout.addWidget(part)
         self._drawn: tuple[object, ...] = ()
         places.changed.connect(self.refresh)
@@ -62,7 +61,6 @@ class PlacesPanel(QWidget):
         self.sentence.setText(_capital(p.sentence()))
         self.bar.setVisible(reviewing)
         self.bar.update()
-        self.families.setText(_capital(p.families))
         items = [
             f"{MARKS[p.places.states[x.id]]}  {x.stake:.{2 if x.unit == 'mL' else 0}f} {x.unit}  {x.name}"
             for x in p.places.items

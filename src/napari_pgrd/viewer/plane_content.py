@@ -96,7 +96,7 @@ def outlined(desk: Desk, plane: str, world: float) -> Iterator[MaskSlice | VoteS
             at = grid.index(axis, world)
             if at is not None:
                 yield MaskSlice(grid, cut(np.asarray(layer.data), plane, at), layer.colormap)
-    lines, p, spec, grid_ = desk.layers.first("agreement"), desk.prediction, desk.spec, results_grid(desk)
+    lines, p, spec, grid_ = desk.layers.first("agreement"), desk.layers.heard, desk.spec, results_grid(desk)
     preview, shown = desk.layers.preview, desk.layers.first("threshold")
     if preview is not None and shown is not None and shown.visible and grid_ is not None:
         at = grid_.index(axis, world)

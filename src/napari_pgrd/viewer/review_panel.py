@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.engine.spec import BundleSpec
 
-LEGEND = "Strong line: border of half of the samples.\nFaint lines: borders of 25 and 75 %."
+LEGEND = "Strong line: border of half of the {}.\nFaint lines: borders of 25 and 75 %."
 
 
 class ReviewPanel(QWidget):
@@ -67,7 +67,7 @@ class ReviewPanel(QWidget):
         )
         self.next = button(f"{on} \u25b6", tip("Next sample", "views.step", 1), "next_sample", lambda: views.step(1))
         self.which = note("")
-        self.legend = faint(LEGEND)
+        self.legend = faint()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
         parts = (
@@ -107,6 +107,8 @@ class ReviewPanel(QWidget):
             widget.setEnabled(there)
         self.axes.setChecked(self.measures.shown)
         self.which.setText(self.views.sample_text())
+        whose = "samples" if desk.layers.heard is desk.layers.prediction else "family's samples"
+        self.legend.setText(LEGEND.format(whose))
         fill(self.heat, HEATS, self.views.heat_shown)
         if not there or desk.prediction is None or desk.volume is None or desk.spec is None:
             self.volumes.setText("")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from psygnal import Signal
 
 from napari_pgrd.viewer.desk import Desk
+
+if TYPE_CHECKING:
+    from napari_pgrd.session.hypotheses import Part
 
 HEATS = (("off", "off"), ("entropy", "entropy"), ("variance", "variance"))
 
@@ -57,18 +62,38 @@ class Views:
 
     def step(self, by: int) -> None:
         """Show the next or previous sample over the image; after the last, none."""
-        count = self.desk.prediction.samples if self.desk.prediction else 0
-        if count:
-            self._show_sample((self.sample + by) % (count + 1))
+        ring = (0, *self.numbers)
+        if len(ring) > 1:
+            at = ring.index(self.sample) if self.sample in ring else 0
+            self._show_sample(ring[(at + by) % len(ring)])
             self.changed.emit()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The samples to step through, 1 the first: all, or those of a family."""
+        heard = self.desk.layers.heard if self.desk.prediction is not None else None
+        members = getattr(heard, "members", None)
+        if members is None:
+            members = range(heard.samples if heard is not None else 0)
+        return tuple(i + 1 for i in members)
+
+    def choose_part(self, part: Part | None) -> None:
+        """Lines, outlines and steps of some of the samples, or of all."""
+        self.desk.layers.part = part
+        if self.sample and self.sample not in self.numbers:
+            self._show_sample(0)
+        self.desk.layers.lines.redraw()
+        self.changed.emit()
 
     def sample_text(self) -> str:
         """What the sample browser says."""
-        p = self.desk.prediction
-        count = p.samples if p is not None else 0
-        if not count:
+        p, numbers = self.desk.prediction, self.numbers
+        if p is None or not numbers:
             return ""
-        return f"sample {self.sample} of {count}" if self.sample else f"{count} sample{'s' * (count > 1)}"
+        if not self.sample:
+            return f"{len(numbers)} sample{'s' * (len(numbers) > 1)}"
+        which = f"sample {self.sample} of {p.samples}"
+        return which if len(numbers) == p.samples else f"{which} ({numbers.index(self.sample) + 1} of {len(numbers)})"
 
     def _show_sample(self, number: int) -> None:
         self.sample = number
