@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import combinations
 
 import numpy as np
@@ -153,20 +151,6 @@ def test_no_point_of_the_exact_outline_lies_further_than_the_tolerance(mask, spa
         length = np.maximum(((b - a) ** 2).sum(-1), 1e-12)
         share = np.clip(((at - a) * (b - a)).sum(-1) / length, 0, 1)
         assert np.linalg.norm(at - a - share[..., None] * (b - a), axis=-1).min(1).max() <= tolerance + 1e-9
-
-
-def test_an_outline_needs_neither_signals_nor_statistics():
-    code = """
-import sys, numpy as np
-from napari_pgrd.session.contours import outline, redraw
-labels = np.zeros((3, 30, 30), np.uint8)
-labels[1, 5:20, 8:25] = 1
-polygons = outline(labels, 1, 0, 1)
-redraw(labels, 1, 0, 1, polygons)
-print(len(polygons[0].exterior), {"scipy.signal", "scipy.stats"} & set(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith(" set()\n")
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 2.0)])
