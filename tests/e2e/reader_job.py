@@ -1,9 +1,10 @@
 """A reader's whole job with mouse and keys, in two halves: up to a crash, and from the next start to the export.
 
-    xvfb-run -a -s "-screen 0 1280x800x24" python -m tests.e2e.reader_job FOLDER
+    xvfb-run -a -s "-screen 0 1280x800x24" python -m tests.e2e.reader_job FOLDER [PICTURES STEPS SAMPLES]
 
 does the first half in a window of its own, keeps the correction as it then is in ``FOLDER/correction.npy``, says so by
-``FOLDER/ready``, and stays open: whoever started it may kill it. ``docs/make_pictures.py`` does both halves.
+``FOLDER/ready``, and stays open: whoever started it may kill it. ``docs/make_pictures.py stages`` does both halves and
+keeps a picture of every stage.
 """
 
 from __future__ import annotations
@@ -15,11 +16,24 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QListWidget, QWidget
 
-from tests.hands import Left, canvas_of, choose_menu, click, click_tab, find, press, stroke, type_number, type_text, wait
+from tests.hands import (
+    Left,
+    canvas_of,
+    choose_menu,
+    click,
+    click_tab,
+    find,
+    press,
+    stroke,
+    type_number,
+    type_text,
+    wait,
+)
 
 Picture = Callable[[str], None]
 CONTROL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
@@ -78,7 +92,7 @@ def drag_outline(viewer: napari.Viewer, dock: QWidget, outward: float) -> None:
 
 
 def first_half(viewer: napari.Viewer, qtbot: object, picture: Picture, steps: int, samples: int) -> QWidget:
-    """Open, sample, settle three places: an answer of the samples, outlines with interpolation, a lock and new samples."""
+    """Open, sample, settle three places: an answer of the samples, outlines interpolated, a lock and new samples."""
     dock = open_dock(viewer, qtbot)
     click(dock, "example")
     picture("1-opened")
@@ -163,21 +177,44 @@ def second_half(viewer: napari.Viewer, qtbot: object, picture: Picture, kept: np
     picture("9-resumed")
     click_tab(dock, "Export")
     type_text(dock, "folder", str(out))
+    wait(qtbot, lambda: find(dock, "export").isEnabled(), 60)  # it waits for the places, whose states it writes
     click(dock, "export")
     wait(qtbot, lambda: str(out) in find(dock, "export_done").text(), 240)
     picture("10-exported")
     return dock
 
 
+def photographer(viewer: napari.Viewer, folder: Path) -> Picture:
+    """Keeps the window as it is, in few colours: a page of pictures should not weigh more than the program."""
+
+    def picture(name: str) -> None:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            QApplication.processEvents()
+        path = folder / f"{name}.png"
+        viewer.window._qt_window.grab().save(str(path))
+        with Image.open(path) as taken:
+            taken.convert("RGB").quantize(128).save(path, optimize=True)
+
+    return picture
+
+
+def _none(name: str) -> None:
+    """No picture."""
+
+
 def main() -> None:
     """The first half, then wait for the end."""
     folder = Path(sys.argv[1])
+    pictures, steps, samples = sys.argv[2:5] or ("", "2", "4")
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1280, 800)
     patience = Patience()
     wait(patience, viewer.window._qt_window.isVisible, 60)
     QTest.mouseClick(canvas_of(viewer), Left, pos=QPoint(5, 5))
-    first_half(viewer, patience, lambda name: None, 2, 4)
+    first_half(viewer, patience, photographer(viewer, Path(pictures)) if pictures else _none, int(steps), int(samples))
+    rest = time.monotonic() + 2  # strokes are on disk at once, states of places and the view within a second
+    wait(patience, lambda: time.monotonic() > rest, 60)
     np.save(folder / "correction.npy", viewer.layers["Correction"].data)
     (folder / "ready").touch()
     napari.run()

@@ -74,6 +74,8 @@ class ReviewDock(QWidget):
         self.saving = Saving(self.desk, self.corrections, self.places)
         self.exports = Exports(self.desk, self.corrections)
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log
+        self.exports.missing = lambda: "Looking for places ..." if self.places.worker is not None else ""
+        self.places.changed.connect(self.exports.changed.emit, check_nargs=False)
         self.planes = Planes(viewer, self.desk)
         self.window_level = WindowLevel(viewer, self.desk)
         self.threshold = ThresholdPreview(self.desk, self.corrections)

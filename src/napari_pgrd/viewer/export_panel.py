@@ -65,7 +65,9 @@ class ExportPanel(QWidget):
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         state = self.exports.desk.state
-        self.go.setEnabled(controls(state).can_export and not self.exports.busy)
+        missing = self.exports.missing() if controls(state).can_export else ""
+        self.go.setEnabled(controls(state).can_export and not self.exports.busy and not missing)
+        self.go.setText(missing or "Export")
         correction = self.exports.corrections.layer
         self.which.setText(
             f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."

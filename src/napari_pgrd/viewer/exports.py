@@ -44,6 +44,8 @@ class Exports:
         self.review: Callable[[str], ReviewSummary] = lambda initials: ReviewSummary(initials=initials)
         """What the reader did so far; set by whoever knows."""
         self.log: Callable[[], bytes | None] = lambda: None
+        self.missing: Callable[[], str] = lambda: ""
+        """What the record still lacks and will have in a moment, as "Looking for places ..."; "" if nothing."""
         corrections.edited.connect(self._edited)
 
     def close(self) -> None:
@@ -92,6 +94,9 @@ class Exports:
         p, volume, request, s = self.desk.prediction, self.desk.volume, self.desk.request, self.desk.state
         if p is None or volume is None or request is None or p.samples == 0:
             s.sentence = "There is nothing to export yet. Draw samples first."
+            return
+        if text := self.missing():
+            s.sentence = f"{text} Export again in a moment."
             return
         s.sentence, s.exported = "", ""
         self._correction = self.corrections.values()

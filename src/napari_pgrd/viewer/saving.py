@@ -57,7 +57,7 @@ class Saving:
         self._later.timeout.connect(self._save_the_rest)
         corrections.naming = self._named
         corrections.started.connect(self._began)
-        places.changed.connect(self._later.start, check_nargs=False)
+        places.changed.connect(self._soon)
         desk.state.events.source.connect(self._other_case)
         desk.state.events.phase.connect(self._predicted)
         desk.predicted.connect(self._predicted)
@@ -66,7 +66,7 @@ class Saving:
     def close(self) -> None:
         """End the review if it was exported; else the next start offers it."""
         self.corrections.started.disconnect(self._began)
-        self.places.changed.disconnect(self._later.start)
+        self.places.changed.disconnect(self._soon)
         self.corrections.naming = lambda layer, name: nullcontext()
         self._end()
 
@@ -262,6 +262,10 @@ class Saving:
     def _samples_saved(self) -> None:
         self._worker = None
         self._save_samples()
+
+    def _soon(self) -> None:
+        if not self._later.isActive():  # a reader who never rests must not put it off for ever
+            self._later.start()
 
     def _save_the_rest(self) -> None:
         if self.running is not None:
