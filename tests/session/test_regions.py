@@ -11,7 +11,7 @@ from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Reorder, Volume
-from napari_pgrd.session.regions import find_places, total_stake
+from napari_pgrd.session.regions import Place, find_places, stake_sentence, total_stake
 from tests.session.drawn import ball, labels, prediction, tailed, volume
 from tests.tiny import blob_volume, make_tiny_bundle
 
@@ -69,6 +69,21 @@ def test_the_places_share_the_whole():
     assert total_stake(p, volume(SHAPE)) == pytest.approx(total)
     assert sum(q.stake for q in find_places(p, volume(SHAPE), labels(2))) == pytest.approx(total)
     assert total_stake(prediction(masks[:1]), volume(SHAPE)) == 0
+
+
+def test_what_is_at_stake_in_one_sentence():
+    def places(*stakes: float, unit: str = "mL") -> list[Place]:
+        nothing = np.zeros((1, 1, 1), bool)
+        return [Place(str(i), "", (1, 0), ((0, 1),) * 3, nothing, (0, 0, 0), s, unit) for i, s in enumerate(stakes)]
+
+    both = places(0.15, 0.058)
+    assert stake_sentence(both, 0.21) == "0.21 mL at stake in 2 places"
+    assert stake_sentence(both, 0.25) == "0.25 mL at stake, 0.21 of it in 2 places"
+    assert stake_sentence(both, 0.21, both) == "0.21 mL at stake in 2 places"
+    assert stake_sentence(both, 0.21, both[1:]) == "0.21 mL at stake in 2 places; 0.06 mL still open"
+    assert stake_sentence(both, 0.21, []) == "0.21 mL at stake in 2 places; 0.00 mL still open"
+    assert stake_sentence(places(12.4, unit="voxels"), 12.4) == "12 voxels at stake in 1 place"
+    assert stake_sentence([], 0.3) == ""
 
 
 def test_a_tail_that_half_of_the_samples_have_is_one_place():

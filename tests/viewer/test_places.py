@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QRect, Qt
 from qtpy.QtTest import QTest
 
 from napari_pgrd.session.places import State
 from tests.hands import click, click_tab, find, press, wait
+from tests.tiny import LABELS, make_tiny_bundle
 from tests.viewer.test_sampling import run
 
 Key = Qt.Key
@@ -86,6 +87,46 @@ def test_an_answer_is_one_step_and_the_place_then_changed(review, qtbot):
     assert text.startswith(f"2 of {len(places.items)} places settled, 1 deferred")
     press(viewer, Key.Key_Z, Qt.KeyboardModifier.ControlModifier)  # taken back: what was changed is so no more
     wait(qtbot, lambda: places.states[with_answers.id] is State.ACCEPTED)
+
+
+def test_how_much_is_at_stake_and_how_much_is_still_open(review, qtbot):
+    viewer, dock = walk(review, qtbot)
+    p, items = dock.desk.prediction, dock.places.places.items
+    voxel = 0.0015
+    total = np.mean([np.count_nonzero(m != p.consensus) for m in p.masks]) * voxel
+    inside = sum(x.stake for x in items)
+    told = find(dock, "stake").text()
+    assert told.startswith(f"{total:.2f} mL at stake") and "open" not in told
+    assert f"in {len(items)} places." in told
+    press(viewer, Key.Key_Period)
+    press(viewer, Key.Key_N)
+    assert find(dock, "stake").text() == f"{told[:-1]}; {inside - items[0].stake:.2f} mL still open."
+    click(dock, "defer")
+    assert find(dock, "stake").text() == f"{told[:-1]}; {inside - items[0].stake:.2f} mL still open."
+    viewer.layers.remove(dock.desk.image)
+    assert not find(dock, "stake").isVisible()
+
+
+def test_every_name_can_be_read_in_the_narrow_list(review, qtbot, tmp_path):
+    names = ("background", "anterior part of the left hippocampus", "posterior part of the left hippocampus")
+    labels = [{**label, "name": name} for label, name in zip(LABELS, names, strict=True)]
+    review.desk.choose_bundle(str(make_tiny_bundle(tmp_path / "long", labels=labels, prepare={"spacing": None})))
+    review.state.steps = 2
+    _, dock = walk(review, qtbot)
+    shown = find(dock, "places")
+    assert shown.width() <= 320 and not shown.horizontalScrollBar().isVisible()
+    wrapped = 0
+    for i, place in enumerate(dock.places.places.items):
+        item = shown.item(i)
+        first, _ = item.text().split("\n")
+        assert first.startswith(f"\u25cb  {place.stake:.2f} mL  ")
+        assert " ".join(item.text().split()).endswith(place.name.replace(", ", " ", 1))
+        room = shown.visualItemRect(item)
+        flags = Qt.TextFlag.TextWordWrap
+        needed = shown.fontMetrics().boundingRect(QRect(0, 0, room.width() - 8, 9999), flags, item.text())
+        assert needed.width() <= room.width() and needed.height() <= room.height()
+        wrapped += needed.height() > 2 * shown.fontMetrics().height()
+    assert wrapped, "no name is so long that it must be wrapped"
 
 
 def test_slices_seen_are_those_on_screen(review, qtbot):

@@ -130,6 +130,30 @@ def total_stake(prediction: Prediction, volume: Volume) -> float:
     return 0.0 if doubt is None else float(doubt.sum(dtype=np.float64)) * voxel_volume(volume)[0]
 
 
+def stake_sentence(places: Sequence[Place], total: float, open_places: Sequence[Place] | None = None) -> str:
+    """As "0.21 mL at stake in 7 places", with what lies elsewhere and what is still open; "" without places.
+
+    Parameters
+    ----------
+    total : float
+        :func:`total_stake`.
+    open_places : sequence of Place, optional
+        Those not settled yet, if some are.
+    """
+    if not places:
+        return ""
+    unit = places[0].unit
+    digits = 2 if unit == "mL" else 0
+    inside, all_of_it = (f"{stake:.{digits}f}" for stake in (sum(p.stake for p in places), total))
+    where = f"in {len(places)} place{'s' * (len(places) > 1)}"
+    text = f"{inside} {unit} at stake {where}"
+    if inside != all_of_it:
+        text = f"{all_of_it} {unit} at stake, {inside} of it {where}"
+    if open_places is not None and len(open_places) < len(places):
+        text += f"; {sum(p.stake for p in open_places):.{digits}f} {unit} still open"
+    return text
+
+
 def _disagreement(prediction: Prediction) -> tuple[NDArray[np.float32] | None, NDArray[np.int64]]:
     """Share of samples that differ from the consensus, cropped to where any does, and the crop's first voxel."""
     nowhere = np.zeros(3, int)

@@ -13,8 +13,8 @@ from qtpy.QtCore import QTimer
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.session.hypotheses import Alternative, Family, alternatives, families
-from napari_pgrd.session.places import Places, SlicesSeen, progress_sentence, worth_seeing
-from napari_pgrd.session.regions import Place, find_places
+from napari_pgrd.session.places import Places, SlicesSeen, State, progress_sentence, worth_seeing
+from napari_pgrd.session.regions import Place, find_places, stake_sentence, total_stake
 from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.camera import centre_on
 from napari_pgrd.viewer.corrections import Corrections
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VIEW_MM = 20.0  # what the window shows around a place
 RECHECK_MS = 300
 Values = NDArray[np.uint8]
-Found = tuple[tuple[Place, ...], tuple[Family, ...]]
+Found = tuple[tuple[Place, ...], tuple[Family, ...], float]
 
 
 class PlacesDesk:
@@ -40,6 +40,7 @@ class PlacesDesk:
         self.desk, self.corrections = desk, corrections
         self.places, self.seen = Places(), SlicesSeen()
         self.families: tuple[Family, ...] | None = None  # of answers; None before they were looked for
+        self.total = 0.0  # at stake, in and outside the places
         self.options: tuple[Values, ...] = ()  # answers at the place in hand; the first is what was there
         self.texts: tuple[str, ...] = ()
         self.option = 0
@@ -85,7 +86,7 @@ class PlacesDesk:
         self.worker = None
         if of is not self.desk.prediction or self.desk.layers.display is None:
             return  # of samples that are no longer there
-        places, self.families = found
+        places, self.families, self.total = found
         self.seen.expect(self.desk.layers.display.show(worth_seeing(of)))
         self.places.show(places)
         self.look()
@@ -140,6 +141,12 @@ class PlacesDesk:
         if p is None or spec is None or self.desk.state.phase is not Phase.REVIEWING:
             return ""
         return "Looking for places ..." if self.worker else progress_sentence(self.places, self.seen, spec, p.samples)
+
+    def stake(self) -> str:
+        """How much is at stake in all, and how much of it is not settled yet."""
+        items, states = self.places.items, self.places.states
+        still_open = [p for p in items if states[p.id] in (State.OPEN, State.DEFERRED)]
+        return stake_sentence(items, self.total, still_open)
 
     # ---- walking
 
@@ -260,5 +267,5 @@ class PlacesDesk:
 
 
 def _search(p: Prediction, volume: Volume, spec: BundleSpec, box: Box | None) -> Found:
-    """In a thread: the places, and the families of answers."""
-    return find_places(p, volume, spec.labels, box), families(p)
+    """In a thread: the places, the families of answers, and all that is at stake."""
+    return find_places(p, volume, spec.labels, box), families(p), total_stake(p, volume)

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPaintEvent
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QToolButton, QVBoxLayout, QWidget
 
 from napari_pgrd.session.places import State
+from napari_pgrd.session.regions import Place
 from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.layers import hex_rgba
 from napari_pgrd.viewer.places import VIEW_MM, PlacesDesk
@@ -18,6 +19,7 @@ from napari_pgrd.viewer.widgets import button, faint, note, row
 
 MARKS = {State.OPEN: "\u25cb", State.ACCEPTED: "\u2713", State.CHANGED: "\u270e", State.DEFERRED: "\u2026"}
 THUMBNAIL = 56  # pixels high
+LIST_PX = 176  # six places of two lines each
 OPTIONS = 4  # as it is, and at most three others
 
 
@@ -30,10 +32,16 @@ class PlacesPanel(QWidget):
         self.sentence = note()
         self.sentence.setObjectName("places_sentence")
         self.bar = SeenBar(places)
+        self.stake = faint()
+        self.stake.setObjectName("stake")
+        self.stake.setToolTip("The volume by which a sample differs from the consensus there, on average")
         self.list = QListWidget()
         self.list.setObjectName("places")
         self.list.setToolTip("Where the samples part, the most volume at stake first; click to go there")
-        self.list.setMaximumHeight(132)
+        self.list.setMaximumHeight(LIST_PX)
+        self.list.setWordWrap(True)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideNone)
+        self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemClicked.connect(lambda item: places.go(self.list.row(item)))
         self.previous = button("\u25c0  ,", "Previous place  (key ,)", "previous_place", places.previous)
@@ -48,7 +56,7 @@ class PlacesPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         walk = row(self.previous, self.next, self.settle, self.defer)
-        for part in (self.sentence, self.bar, self.list, walk, self.answers, self.hint):
+        for part in (self.sentence, self.bar, self.stake, self.list, walk, self.answers, self.hint):
             layout.addWidget(part)
         self._drawn: tuple[object, ...] = ()
         places.changed.connect(self.refresh)
@@ -61,10 +69,10 @@ class PlacesPanel(QWidget):
         self.sentence.setText(_capital(p.sentence()))
         self.bar.setVisible(reviewing)
         self.bar.update()
-        items = [
-            f"{MARKS[p.places.states[x.id]]}  {x.stake:.{2 if x.unit == 'mL' else 0}f} {x.unit}  {x.name}"
-            for x in p.places.items
-        ]
+        stake = p.stake() if reviewing else ""
+        self.stake.setText(_capital(stake))
+        self.stake.setVisible(bool(stake))
+        items = [_line(place, p.places.states[place.id]) for place in p.places.items]
         self.list.setVisible(reviewing and bool(items))
         if items != [x.text() for i in range(self.list.count()) if (x := self.list.item(i)) is not None]:
             self.list.clear()
@@ -152,6 +160,12 @@ class SeenBar(QWidget):
             left, right = round(self.width() * i / len(bar)), round(self.width() * (i + 1) / len(bar))
             painter.fillRect(left, 0, max(1, right - left - 1), self.height(), colours[int(kind)])
         painter.end()
+
+
+def _line(place: Place, state: State) -> str:
+    """A place in two lines: how much is at stake and where; between which labels."""
+    where, _, between = place.name.partition(", ")
+    return f"{MARKS[state]}  {place.stake:.{2 if place.unit == 'mL' else 0}f} {place.unit}  {where}\n      {between}"
 
 
 def _capital(text: str) -> str:
