@@ -1,20 +1,27 @@
 """Make the pictures in ``docs/pictures`` from the running program.
 
 xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py
+xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py stages    # of docs/walkthrough.md
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+import napari
+import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_pgrd.viewer.launch import open_window
 
-PICTURES = Path(__file__).resolve().parent / "pictures"
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+STEPS, SAMPLES = "8", "16"  # what a reader would draw
 
 
 def live(seconds: float) -> None:
@@ -64,5 +71,30 @@ def main() -> None:
     viewer.close()
 
 
+def stages() -> None:
+    """A reader's whole job as the end-to-end test does it, through a kill in its middle, a picture of each stage."""
+    sys.path.insert(0, str(ROOT))
+    from tests.e2e.reader_job import Patience, photographer, second_half
+
+    pictures = PICTURES / "stages"
+    pictures.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pgrd-pictures-") as folder:
+        os.environ["NAPARI_PGRD_STATE"] = f"{folder}/state"
+        command = [sys.executable, "-m", "tests.e2e.reader_job", folder, str(pictures), STEPS, SAMPLES]
+        process = subprocess.Popen(command, cwd=ROOT)
+        while not (Path(folder) / "ready").exists():
+            if process.poll() is not None:
+                raise SystemExit("the first half failed")
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+        viewer = napari.Viewer()
+        viewer.window._qt_window.resize(1280, 800)
+        live(1.0)
+        kept = np.load(f"{folder}/correction.npy")
+        second_half(viewer, Patience(), photographer(viewer, pictures), kept, Path(folder) / "export")
+        viewer.close()
+
+
 if __name__ == "__main__":
-    main()
+    stages() if sys.argv[1:] == ["stages"] else main()
