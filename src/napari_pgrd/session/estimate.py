@@ -9,7 +9,7 @@ from napari_pgrd.engine.volume import Box, Volume
 
 PROGRAM = 0.7e9  # PyTorch, MONAI and the networks themselves, resident
 # What a sample costs around locks, as a multiple of one without them: benchmarks/results/locks.json.
-COST = {None: 1.0, "replacement": 1.1, "hint": 1.1, "guidance": 2.5}
+COST = {None: 1.0, "replacement": 1.1, "hint": 1.1, "guidance": 2.1}
 BACKWARD = 3  # guidance keeps what its backward pass needs: 0.87 GB at the peak, where sampling freely took 0.65
 
 
