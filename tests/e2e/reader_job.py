@@ -16,7 +16,6 @@ from pathlib import Path
 
 import napari
 import numpy as np
-from PIL import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QListWidget, QWidget
@@ -185,16 +184,13 @@ def second_half(viewer: napari.Viewer, qtbot: object, picture: Picture, kept: np
 
 
 def photographer(viewer: napari.Viewer, folder: Path) -> Picture:
-    """Keeps the window as it is, in few colours: a page of pictures should not weigh more than the program."""
+    """Keeps the window as it is, as JPEG: a page of pictures should not weigh more than the program."""
 
     def picture(name: str) -> None:
-        until = time.monotonic() + 1
+        until = time.monotonic() + 2
         while time.monotonic() < until:
             QApplication.processEvents()
-        path = folder / f"{name}.png"
-        viewer.window._qt_window.grab().save(str(path))
-        with Image.open(path) as taken:
-            taken.convert("RGB").quantize(128).save(path, optimize=True)
+        viewer.window._qt_window.grab().save(str(folder / f"{name}.jpg"), quality=88)
 
     return picture
 
