@@ -11,9 +11,9 @@ from tests.tiny import blob_volume, make_tiny_bundle
 
 def test_the_time_goes_by_samples_and_by_what_their_method_costs():
     assert seconds_again(16, 16, 20.0, None, None) == pytest.approx(20)
-    assert seconds_again(8, 16, 20.0, "guidance", None) == pytest.approx(25)
+    assert seconds_again(8, 16, 20.0, "guidance", None) == pytest.approx(21)
     assert seconds_again(16, 16, 50.0, "guidance", "guidance") == pytest.approx(50)
-    assert seconds_again(16, 16, 50.0, "replacement", "guidance") == pytest.approx(22)
+    assert seconds_again(16, 16, 42.0, "replacement", "guidance") == pytest.approx(22)
     assert seconds_again(16, 16, 0.0, "guidance", None) is None
     assert seconds_again(16, 0, 3.0, "guidance", None) is None
 
