@@ -159,6 +159,7 @@ def test_what_was_decided_stays_on_the_list_where_new_samples_agree():
     for _ in range(2):  # and once more
         places.show(elsewhere())
         assert len(places.items) == n + 2 and places.items[n:] == (first, second)
+        assert places.present == places.items[:n]  # nothing is at stake any more in what was kept
         assert [places.states[p.id] for p in places.items[n:]] == [State.CHANGED, State.DEFERRED]
     places.recheck(same, same)  # the correction was taken back there
     assert places.states[first.id] is State.ACCEPTED

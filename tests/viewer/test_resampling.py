@@ -228,7 +228,7 @@ def test_it_says_how_long_and_how_much_before_it_begins(review, qtbot):
     review.state.seconds = 12.0  # three samples
     review.dock.corrections.changed.emit()
     assert (
-        find(review.dock, "resampling_forecast").text() == "Draws 3 samples again: about 30 s, about 0.7 GB of memory."
+        find(review.dock, "resampling_forecast").text() == "Draws 3 samples again: about 25 s, about 0.7 GB of memory."
     )
 
 

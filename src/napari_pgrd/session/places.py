@@ -47,6 +47,11 @@ class Places:
         return self._items
 
     @property
+    def present(self) -> tuple[Place, ...]:
+        """Those that the present samples make: where something is still at stake."""
+        return tuple(place for place in self._items if place.id not in self._kept)
+
+    @property
     def states(self) -> Mapping[str, State]:
         """State of each place by its id."""
         return dict(self._states)

@@ -144,7 +144,7 @@ class PlacesDesk:
 
     def stake(self) -> str:
         """How much is at stake in all, and how much of it is not settled yet."""
-        items, states = self.places.items, self.places.states
+        items, states = self.places.present, self.places.states
         still_open = [p for p in items if states[p.id] in (State.OPEN, State.DEFERRED)]
         return stake_sentence(items, self.total, still_open)
 

@@ -54,8 +54,8 @@ class ResamplingPanel(QWidget):
             self.near,
             self.forecast,
             self.again,
+            answer,  # where the button was: on a low screen what lies below the sentence is out of sight
             self.said,
-            answer,
             self.back,
         )
         for part in parts:
@@ -76,6 +76,7 @@ class ResamplingPanel(QWidget):
         self.reach.setEnabled(there)
         self.reach.setSuffix(f" {r.unit} of the locks")
         self.again.setEnabled(there and idle)
+        self.again.setVisible(idle)
         self.forecast.setText(r.forecast() if there and idle else "")
         self.forecast.setVisible(bool(self.forecast.text()))
         self.back.setText(f"Back to the {'newer' if r.earlier.newer else 'earlier'} samples")
