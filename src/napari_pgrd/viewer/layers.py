@@ -82,8 +82,7 @@ class LayerDesk:
         self.mark(layer, role)
         layers, rank = self.viewer.layers, ORDER.index(role)
         ranks = {i: ORDER.index(r) for i, x in enumerate(layers) if (r := x.metadata.get(ROLE, ("",))[0]) in ORDER}
-        under, over = ([i for i, r in ranks.items() if (r <= rank) == is_under] for is_under in (True, False))
-        at = under[-1] + 1 if under else over[0] if over else len(layers)
+        at = next((i for i, r in ranks.items() if r > rank), len(layers))
         at = min([at, *(i for i, other in enumerate(layers) if other in below)])
         # napari selects what is inserted. Nobody hears of it, nor of the selection that is put back: telling everyone
         # twice took as long as the rest.
