@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QImage, QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel, QTabBar
 
 from napari_pgrd.viewer import settings
 from tests.hands import Left, canvas_of, click, find, press, stroke, wait
@@ -30,9 +30,10 @@ def on_screen(view, x: float, y: float) -> QPoint:
 
 
 def pixels(view) -> np.ndarray:
-    image = view.grab().toImage().convertToFormat(view.grab().toImage().Format.Format_RGB888)
+    image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     raw = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
-    return raw.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()].reshape(image.height(), -1, 3)
+    rows = raw.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
+    return rows.reshape(image.height(), -1, 3).copy()  # the image and its memory end here
 
 
 def wheel(view, notches: int) -> None:
@@ -119,6 +120,48 @@ def test_nothing_is_drawn_while_they_are_away(review, planes, qtbot):
     wait(qtbot, lambda: planes.views["sagittal"].point[0] == pytest.approx(review.viewer.dims.point[1]))
 
 
+def test_what_is_painted_is_outlined_while_the_brush_is_down(review, planes, qtbot):
+    run(review, qtbot)
+    settled(review, qtbot)
+    click(review.dock, "plane_axial")
+    review.dock.corrections.add(np.zeros(review.desk.prediction.consensus.shape, np.uint8), "nothing")
+    layer = review.dock.corrections.layer
+    layer.brush_size = 7
+    review.viewer.layers["Agreement"].visible = False
+    view, canvas = planes.views["sagittal"], canvas_of(review.viewer)
+    middle = canvas.rect().center()
+
+    def cyan() -> int:
+        rgb = pixels(view).astype(int)
+        return int(((rgb[..., 2] > 180) & (rgb[..., 0] < 120)).sum())
+
+    def drawn(outlined: bool) -> None:
+        wait(qtbot, lambda: (len(view._outlines) > 0) == outlined and (cyan() > 0) == outlined)
+
+    def brush_down() -> None:
+        QTest.mouseMove(canvas, middle)
+        QTest.mousePress(canvas, Left, pos=middle)
+        wait(qtbot, lambda: bool(layer.data.any()))
+
+    drawn(False)
+    brush_down()
+    QTest.mouseRelease(canvas, Left, pos=middle)
+    # Where the stroke landed, and not where it was meant to: the middle of it is the slice to look at.
+    wait(qtbot, lambda: not layer._block_history)
+    x = int(np.median(np.nonzero(layer.data)[2]))
+    press(review.viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait(qtbot, lambda: not layer.data.any())
+    review.viewer.dims.set_current_step(2, x)
+    drawn(False)
+    brush_down()
+    assert layer.data[:, :, x].any()
+    drawn(True)
+    QTest.mouseRelease(canvas, Left, pos=middle)
+    drawn(True)
+    press(review.viewer, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    drawn(False)
+
+
 def test_agreement_lines_are_shown_where_the_main_window_shows_them(review, planes, qtbot):
     run(review, qtbot)
     settled(review, qtbot)
@@ -198,3 +241,63 @@ def test_the_cross_of_their_dock_turns_them_off_and_the_button_on_again(review, 
     assert not find(review.dock, "show_planes").isChecked()
     click(review.dock, "show_planes")
     wait(qtbot, lambda: planes.on)
+
+
+def behind_another_tab(review, planes) -> None:
+    other = review.viewer.window.add_dock_widget(QLabel("notes"), name="Notes", area="bottom")
+    review.viewer.window._qt_window.tabifyDockWidget(planes._dock, other)
+    QApplication.processEvents()
+    for bar in review.viewer.window._qt_window.findChildren(QTabBar):
+        names = [bar.tabText(i) for i in range(bar.count())]
+        if "Notes" in names and bar.parent() is review.viewer.window._qt_window:
+            QTest.mouseClick(bar, Left, pos=bar.tabRect(names.index("Notes")).center())
+
+
+def floating_and_closed(review, planes) -> None:
+    planes._dock.setFloating(True)
+    QApplication.processEvents()
+    assert planes.on and planes.widget.window() is not review.viewer.window._qt_window
+    planes._dock.close()
+
+
+WAYS = {
+    "the dock's own hide": lambda review, planes: planes._dock.hide(),
+    "the eye in its title": lambda review, planes: QTest.mouseClick(planes._dock.title.hide_button, Left),
+    "the window's menu": lambda review, planes: planes._dock.toggleViewAction().trigger(),
+    "the cross": lambda review, planes: planes._dock.destroyOnClose(),
+    "taken off the window": lambda review, planes: review.viewer.window.remove_dock_widget(planes._dock),
+    "another tab": behind_another_tab,
+    "floating, then closed": floating_and_closed,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_they_go_the_button_knows(review, planes, qtbot, way):
+    button = find(review.dock, "show_planes")
+    assert button.isChecked() and settings.load().planes
+    WAYS[way](review, planes)
+    wait(qtbot, lambda: not planes.on)
+    wait(qtbot, lambda: not button.isChecked())
+    assert not settings.load().planes
+    click(review.dock, "show_planes")
+    wait(qtbot, lambda: planes.on and button.isChecked())
+    assert settings.load().planes
+    assert planes.views["sagittal"].isVisible()
+
+
+def test_a_window_that_is_put_away_for_a_while_keeps_them(review, planes, qtbot):
+    window = review.viewer.window._qt_window
+    window.hide()
+    wait(qtbot, lambda: not planes.on)
+    assert settings.load().planes
+    window.show()
+    wait(qtbot, lambda: planes.on)
+    assert find(review.dock, "show_planes").isChecked()
+
+
+def test_floating_planes_go_with_the_dock_even_when_hidden(review, planes, qtbot):
+    floating_and_closed(review, planes)
+    wait(qtbot, lambda: not planes.on)
+    review.dock.close()
+    QApplication.processEvents()
+    assert "PGRD Planes" not in review.viewer.window._wrapped_dock_widgets
