@@ -84,7 +84,8 @@ class CorrectPanel(QWidget):
         if desk.spec is not None:
             names = [(str(x.value), x.name) for x in desk.spec.labels[1:]] + [("0", "background (erase)")]
             fill(self.label, names, str(layer.selected_label) if layer is not None else "")
-        self.what.setText(f"Editing \u201c{layer.name}\u201d." if layer is not None else "No correction yet.")
+        nothing = "No correction yet." if controls(desk.state).can_correct else "Draw samples first, then start one."
+        self.what.setText(f"Editing \u201c{layer.name}\u201d." if layer is not None else nothing)
 
     def _start(self) -> None:
         if self._chosen == FILE:
