@@ -89,8 +89,8 @@ class PlacesDesk:
         places, self.families, self.total = found
         self.seen.expect(self.desk.layers.display.show(worth_seeing(of)))
         self.places.show(places)
+        self._leave()  # first: the answers in hand are of places that are gone, and looking draws them
         self.look()
-        self._leave()
         self._restore()
 
     def _failed(self, error: Exception) -> None:
