@@ -63,9 +63,7 @@ class BoxTool:
         return order.inverse().box((ranges[0], ranges[1], ranges[2]), shown)
 
     def _axes(self) -> tuple[int, int, int]:
-        lead = self.viewer.dims.ndim - 3
-        a, b, c = (int(i) - lead for i in self.viewer.dims.order[-3:])
-        return a, b, c
+        return self.desk.axes() or (0, 1, 2)
 
     def _slice(self, axis: int) -> float:
         point = self.viewer.dims.point[axis + self.viewer.dims.ndim - 3]

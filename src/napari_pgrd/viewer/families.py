@@ -49,7 +49,7 @@ class Families:
         found, p, volume, spec = self.places.families, self.desk.prediction, self.desk.volume, self.desk.spec
         if not found or p is None or volume is None or spec is None or value not in dict(self.items()):
             return
-        self.chosen, self._of = value, p
+        self.chosen, self._of = value, None if value == ALL else p
         turns = self.desk.layers.turns
         turns.drop(JOB)
         if value == ALL:

@@ -47,6 +47,7 @@ class LayerDesk:
     def close(self) -> None:
         """Let go of the viewer."""
         self.turns.close()
+        self.results.stack.close()
         collector.take_back()
         for event in ("current_step", "order", "ndisplay"):
             getattr(self.viewer.dims.events, event).disconnect(self._slice_changed)
@@ -99,13 +100,25 @@ class LayerDesk:
             self.lines.redraw()
         self.write_orientation()
 
+    def axes(self) -> tuple[int, int, int] | None:
+        """The order of the display axes (z, y, x) on screen: slider, rows, columns.
+
+        Axes before them, of channels or samples, are left out; None where one of those is on screen, or no layer is.
+        """
+        dims = self.viewer.dims
+        lead = dims.ndim - 3  # without layers there are but two axes
+        if lead < 0 or any(axis < lead for axis in dims.displayed):
+            return None
+        a, b, c = (int(axis) - lead for axis in dims.order if axis >= lead)
+        return a, b, c
+
     def current_slice(self) -> tuple[int, int] | None:
         """``(display axis, index)`` of the slice on screen in this grid; None in 3D or outside the grid."""
-        dims = self.viewer.dims  # without layers there are but two of them
-        if self.display is None or self.prediction is None or dims.ndisplay != 2 or dims.ndim < 3:
+        axes = self.axes()
+        if self.display is None or self.prediction is None or self.viewer.dims.ndisplay != 2 or axes is None:
             return None
-        axis = int(self.viewer.dims.not_displayed[-1]) - (self.viewer.dims.ndim - 3)
-        world = self.viewer.dims.point[self.viewer.dims.not_displayed[-1]]
+        axis = axes[0]
+        world = self.viewer.dims.point[axis + self.viewer.dims.ndim - 3]
         index = round((world - self.display.translate[axis]) / self.display.scale[axis])
         size = self.display.show(self.prediction.consensus).shape[axis]
         return (axis, index) if 0 <= index < size else None
@@ -123,8 +136,8 @@ class LayerDesk:
 
     def plane(self) -> str:
         """The plane on screen, or "" if it is none of the three."""
-        tail = tuple(i - (self.viewer.dims.ndim - 3) for i in self.viewer.dims.order[-3:])
-        return next((name for name, order in PLANES.items() if order == tail), "")
+        axes = self.axes()
+        return next((name for name, order in PLANES.items() if order == axes), "")
 
     def write_orientation(self) -> None:
         """Orientation line and scale bar on the canvas."""

@@ -89,13 +89,15 @@ def outlined(desk: Desk, plane: str, world: float) -> Iterator[MaskSlice | VoteS
 
     So is the outline of another threshold while it is looked at.
     """
-    axis = PLANES[plane][0]
+    axis, ours = PLANES[plane][0], desk.layers.of("sample")
     for layer in desk.viewer.layers:
-        if isinstance(layer, Labels) and layer.visible and layer.ndim == 3 and not layer.multiscale:
+        if isinstance(layer, Labels) and layer.visible and not layer.multiscale and (layer.ndim == 3 or layer in ours):
             grid = grid_of(layer)
             at = grid.index(axis, world)
             if at is not None:
-                yield MaskSlice(grid, cut(np.asarray(layer.data), plane, at), layer.colormap)
+                lead = desk.viewer.dims.current_step[-layer.ndim : -3] if layer.ndim > 3 else ()
+                here = (*lead, *(at if a == axis else slice(None) for a in range(3)))
+                yield MaskSlice(grid, np.asarray(layer.data[here]), layer.colormap)
     lines, p, spec, grid_ = desk.layers.first("agreement"), desk.layers.heard, desk.spec, results_grid(desk)
     preview, shown = desk.layers.preview, desk.layers.first("threshold")
     if preview is not None and shown is not None and shown.visible and grid_ is not None:

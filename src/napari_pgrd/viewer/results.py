@@ -7,18 +7,21 @@ layer, and get their own when the run is over or when the reader asks for one.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import Colormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
+
+from napari_pgrd.viewer.stack import StackLayer
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.viewer.layers import LayerDesk
 
 ROLES = ("spare", "sample", "arriving", "prior", "variance", "entropy", "consensus")
+AT_ONCE = 3  # layers removed in one turn: each holds the window for about 30 ms
 MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
 # In nats; and two classes in doubt have variance 0.5.
 LIMITS = {"entropy": (0.1, float(np.log(2))), "variance": (0.02, 0.5)}
@@ -29,6 +32,7 @@ class Results:
 
     def __init__(self, desk: LayerDesk) -> None:
         self.desk, self.turns = desk, desk.turns
+        self.stack = StackLayer(desk, partial(labels_layer, visible=False))
         self._samples: dict[int, Layer] = {}  # by number, 1 the first; also what the reader has removed since
 
     # ---- before and after
@@ -53,17 +57,40 @@ class Results:
 
     def _forget(self) -> None:
         self.turns.clear()
+        self.stack.drop()
         self.desk.prediction = None
         self._samples.clear()
 
     def settle(self) -> None:
         """After a run: the lines alone on the image, and a layer for every sample."""
         self.turns.later("settle", self._settle)
+        self._layers_of_samples()
+        self.turns.later("spares", self._remove_spares)
+
+    def share(self, on: bool) -> None:
+        """One layer for all samples, or a layer for each; the latter come in turns."""
+        self.stack.wanted = on
+        for number in range(1, (self.desk.prediction.samples if self.desk.prediction else 0) + 1):
+            self.turns.drop(f"sample {number}")
+        if self.stack.on:
+            self._hide("sample")
+            for layer in self.desk.of("sample"):
+                self.desk.mark(layer, "spare")
+            self._samples.clear()
+            self.stack.show()
+        else:
+            self.stack.drop()
+            self._layers_of_samples()
+        self.turns.later("spares", self._remove_spares)
+
+    def _layers_of_samples(self) -> None:
         prediction = self.desk.prediction
+        if self.stack.on:
+            self.turns.later("stack", partial(self.stack.go, 0))
+            return
         for number, mask in enumerate(prediction.masks if prediction else (), 1):
             if number not in self._samples:
                 self.turns.after(f"sample {number}", partial(self.desk.values, mask), partial(self._place, number))
-        self.turns.later("spares", self._remove_spares)
 
     def _settle(self) -> None:
         self._hide("prior", "sample", "arriving")
@@ -73,7 +100,10 @@ class Results:
             lines.visible = True
 
     def _remove_spares(self) -> None:
-        self._remove(self.desk.of("spare"))
+        spares = self.desk.of("spare")
+        self._remove(spares[:AT_ONCE])
+        if len(spares) > AT_ONCE:
+            self.turns.later("spares", self._remove_spares)
 
     def _remove(self, layers: list[Layer]) -> None:
         if layers:
@@ -129,6 +159,9 @@ class Results:
 
     def sample(self, number: int) -> Layer | None:
         """The layer of a sample, 1 the first; None where there is no such sample."""
+        if self.stack.on:
+            layer = self.stack.go(number)
+            return layer if number else None
         layer, prediction = self._samples.get(number), self.desk.prediction
         if layer is not None and layer in self.desk.viewer.layers:
             return layer
@@ -177,10 +210,7 @@ class Results:
         self, role: str, name: str, values: NDArray[np.uint8], visible: bool, below: list[Layer] | None = None
     ) -> Layer:
         assert self.desk.display is not None
-        colours, grid = self.desk.colours(), self.desk.display.layer
-        layer = Labels(values, name=name, opacity=0.45, colormap=colours, visible=visible, **grid)
-        layer.editable = False  # a stroke here would reach no export; corrections are copies
-        without_tools(layer)
+        layer = labels_layer(name, values, self.desk.colours(), self.desk.display.layer, visible)
         return self.desk.insert(layer, role, below or [])
 
     def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
@@ -201,6 +231,14 @@ class Results:
             **self.desk.display.layer,
         )
         self.desk.insert(image, role)
+
+
+def labels_layer(name: str, values: Any, colours: DirectLabelColormap, grid: dict[str, Any], visible: bool) -> Labels:
+    """A mask to look at."""
+    layer = Labels(values, name=name, opacity=0.45, colormap=colours, visible=visible, multiscale=False, **grid)
+    layer.editable = False  # a stroke here would reach no export; corrections are copies
+    without_tools(layer)
+    return layer
 
 
 def without_tools(layer: Labels) -> None:

@@ -67,6 +67,13 @@ class ReviewPanel(QWidget):
         )
         self.next = button(f"{on} \u25b6", tip("Next sample", "views.step", 1), "next_sample", lambda: views.step(1))
         self.which = note("")
+        self.together = button(
+            "One layer for all samples",
+            "Instead of a layer each: a slider below the image goes through the samples, its 0 shows none",
+            "one_layer",
+            views.share,
+        )
+        self.together.setCheckable(True)
         self.legend = faint()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
@@ -79,6 +86,7 @@ class ReviewPanel(QWidget):
             self.legend,
             row(note("Heat"), self.heat),
             row(self.previous, self.which, self.next),
+            self.together,
         )
         for part in parts:
             layout.addWidget(part)
@@ -107,6 +115,8 @@ class ReviewPanel(QWidget):
             widget.setEnabled(there)
         self.axes.setChecked(self.measures.shown)
         self.which.setText(self.views.sample_text())
+        self.together.setVisible(there and self.views.can_share)
+        self.together.setChecked(self.views.shared)
         whose = "samples" if desk.layers.heard is desk.layers.prediction else "family's samples"
         self.legend.setText(LEGEND.format(whose))
         fill(self.heat, HEATS, self.views.heat_shown)

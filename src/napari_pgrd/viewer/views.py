@@ -23,6 +23,7 @@ class Views:
         self.desk = desk
         self.heat_shown = "off"
         self.sample = 0  # 0: none, else 1-based
+        desk.layers.results.stack.moved.connect(self._slid)
         desk.predicted.connect(self._predicted)
         desk.state.events.phase.connect(self._phase_changed)
 
@@ -69,6 +70,28 @@ class Views:
             self.changed.emit()
 
     @property
+    def can_share(self) -> bool:
+        """Whether there are so many samples that one layer for all of them is offered."""
+        return self.desk.layers.results.stack.offered
+
+    @property
+    def shared(self) -> bool:
+        """Whether the samples share one layer."""
+        return self.desk.layers.results.stack.on
+
+    def share(self) -> None:
+        """One layer for all samples with a slider, or again a layer for each; the sample on screen stays."""
+        on = not self.shared
+        self.desk.layers.results.share(on)
+        self._show_sample(self.sample or int(on))
+        self.changed.emit()
+
+    def _slid(self, number: int) -> None:
+        """The reader moved the slider of the samples."""
+        self._show_sample(number)
+        self.changed.emit()
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The samples to step through, 1 the first: all, or those of a family."""
         heard = self.desk.layers.heard if self.desk.prediction is not None else None
@@ -93,7 +116,9 @@ class Views:
         if not self.sample:
             return f"{len(numbers)} sample{'s' * (len(numbers) > 1)}"
         which = f"sample {self.sample} of {p.samples}"
-        return which if len(numbers) == p.samples else f"{which} ({numbers.index(self.sample) + 1} of {len(numbers)})"
+        if len(numbers) == p.samples or self.sample not in numbers:
+            return which
+        return f"{which} ({numbers.index(self.sample) + 1} of {len(numbers)})"
 
     def _show_sample(self, number: int) -> None:
         self.sample = number
