@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_pgrd.engine.aggregate import entropy_of
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import precision, resolve
 from napari_pgrd.engine.errors import InputError, PgrdError, require
@@ -21,14 +20,21 @@ from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.evaluate import metrics
+from napari_pgrd.evaluate.case import among, believe
+from napari_pgrd.evaluate.items import load_case
+from napari_pgrd.evaluate.raters import majority
+from napari_pgrd.evaluate.surfaces import surfaces
 from napari_pgrd.evaluate.volumes import conformal_range
-from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
 
 METHODS = ("pgrd", "prior", "prior_scaled")
+SAMPLED = (
+    "sample_dice", "pairwise_dice", "ged2", "hm_iou", "diversity", "rater_diversity", "empty_samples", "empty_raters",
+)  # fmt: skip
 MEANS = (
-    "nll", "brier", "ece", "ece_roi", "adaptive_ece", "adaptive_ece_roi", "auroc_entropy_error", "sample_dice",
-    "pairwise_dice",
+    "nll", "brier", "ece", "ece_roi", "adaptive_ece", "adaptive_ece_roi", "hd95", "nsd", "auroc_entropy_error",
+    "spearman_entropy_error", "ause", "aurg", *SAMPLED,
 )  # fmt: skip
 Row = dict[str, Any]
 Say = Callable[[float, str], None]  # fraction done, what is being done
@@ -56,15 +62,15 @@ def evaluate(
     runner = Runner(bundle, resolve(request.device))
     rows: dict[str, list[Row]] = {m: [] for m in METHODS}
     for i, case in enumerate(cases):
-        volume, truth = load_pair(case, index)
+        volume, truths = load_case(case, index)
 
         def heard(fraction: float, done: int = i, name: str = case.name) -> None:
             say((done + fraction) / len(cases), name)
 
         try:
-            rows["pgrd"].append(_sampled(case.name, volume, truth, bundle, request, heard))
+            rows["pgrd"].append(_sampled(case.name, volume, truths, bundle, request, heard))
             for method, temperature in (("prior", 1.0), ("prior_scaled", bundle.spec.prior_temperature)):
-                rows[method].append(_deterministic(case.name, volume, truth, runner, temperature))
+                rows[method].append(_deterministic(case.name, volume, truths, runner, temperature))
         except PgrdError as error:
             raise type(error)(f"{case.name}: {error}") from error
     names = [label.name for label in bundle.spec.labels[1:]]
@@ -97,7 +103,7 @@ def fitted(spec: BundleSpec) -> Row:
 def _sampled(
     name: str,
     volume: Volume,
-    truth: NDArray[np.int64],
+    truths: NDArray[np.int64],
     bundle: Bundle,
     request: Request,
     heard: Callable[[float], None],
@@ -108,56 +114,59 @@ def _sampled(
         result = update.prediction or result
     assert result is not None
     seconds = time.perf_counter() - began
-    masks, classes = np.stack(result.masks), len(bundle.spec.labels)
-    row = measure(name, result.probability, truth, seconds)
+    masks, truth, classes = np.stack(result.masks), majority(truths), len(bundle.spec.labels)
+    row = measure(name, result.probability, truths, seconds, volume.spacing)
     unanimous, wrong = metrics.unanimous_errors(masks, result.consensus, truth)
-    labels = bundle.spec.labels[1:]
     return row | {
-        "sample_dice": metrics.sample_dice(masks, truth, classes),
-        "pairwise_dice": metrics.pairwise_dice(masks, classes),
-        "interval_covered": _interval_covered(masks, truth, bundle),
-        "volume_covered": {label.name: metrics.volume_covered(masks, truth, k) for k, label in enumerate(labels, 1)},
+        **{k: v for k, v in among(masks, truths, classes).items() if k in SAMPLED},
+        "interval_covered": _interval_covered(masks, truths, bundle),
+        "volume_covered": {
+            label.name: _mean([metrics.volume_covered(masks, t, k) for t in truths])
+            for k, label in enumerate(bundle.spec.labels[1:], 1)
+        },
         "errors": wrong,
         "unanimous_errors": unanimous,
     }
 
 
-def _interval_covered(masks: NDArray[np.uint8], truth: NDArray[np.int64], bundle: Bundle) -> dict[str, bool]:
-    """Whether the conformal interval of each label held its true volume."""
+def _interval_covered(masks: NDArray[np.uint8], truths: NDArray[np.int64], bundle: Bundle) -> dict[str, float]:
+    """Whether the conformal interval of each label held its true volume: the share of raters for whom it did."""
     interval = bundle.spec.volume_interval
     out = {}
     for k, label in enumerate(bundle.spec.labels):
         if interval is not None and label.name in interval.widening:
             low, high = conformal_range((masks == k).reshape(len(masks), -1).sum(1), interval.widening[label.name])
-            out[label.name] = bool(low <= (truth == k).sum() <= high)
+            out[label.name] = float(np.mean([low <= (t == k).sum() <= high for t in truths]))
     return out
 
 
-@torch.no_grad()
-def _deterministic(name: str, volume: Volume, truth: NDArray[np.int64], runner: Runner, temperature: float) -> Row:
+def _deterministic(name: str, volume: Volume, truths: NDArray[np.int64], runner: Runner, temperature: float) -> Row:
     began = time.perf_counter()
+    p = prior_map(volume, runner, temperature)
+    seconds = time.perf_counter() - began
+    return measure(name, p, truths, seconds, volume.spacing) | dict.fromkeys(SAMPLED)
+
+
+@torch.no_grad()
+def prior_map(volume: Volume, runner: Runner, temperature: float) -> NDArray[np.floating]:
+    """The prior's probabilities at a temperature, ``(K, x, y, z)``."""
     image, restore = prepare(volume, runner.spec.prepare)
-    p = restore(torch.softmax(runner.logits(image.to(runner.device)) / temperature, 1))[0].cpu().numpy()
-    p = p / p.sum(0, keepdims=True)
-    row = measure(name, p, truth, time.perf_counter() - began)
-    return row | {"sample_dice": None, "pairwise_dice": None}
+    p: NDArray[np.floating] = (
+        restore(torch.softmax(runner.logits(image.to(runner.device)) / temperature, 1))[0].cpu().numpy()
+    )
+    return p / p.sum(0, keepdims=True)
 
 
-def measure(name: str, p: NDArray[np.floating], truth: NDArray[np.int64], seconds: float) -> Row:
-    """What can be said of one case from its probabilities ``(K, x, y, z)`` alone."""
-    consensus = p.argmax(0)
-    confidence, right = metrics.top_label(p, truth)
-    roi = metrics.region(truth, consensus)
+def measure(
+    name: str, p: NDArray[np.floating], truths: NDArray[np.int64], seconds: float, spacing: Sequence[float]
+) -> Row:
+    """What can be said of one case from its probabilities ``(K, x, y, z)`` and raters ``(R, x, y, z)`` alone."""
+    consensus, truth = p.argmax(0), majority(truths)
     return {
         "case": name,
         "dice": metrics.dice(consensus, truth, len(p)),
-        "nll": metrics.nll(p, truth),
-        "brier": metrics.brier(p, truth),
-        "ece": metrics.ece(confidence, right),
-        "ece_roi": metrics.ece(confidence[roi], right[roi]),
-        "adaptive_ece": metrics.adaptive_ece(confidence, right),
-        "adaptive_ece_roi": metrics.adaptive_ece(confidence[roi], right[roi]),
-        "auroc_entropy_error": metrics.auroc(entropy_of(p)[roi], ~right[roi]),
+        **believe(p, truths).numbers,
+        **surfaces(consensus, truth, len(p), spacing)._asdict(),
         "seconds": seconds,
     }
 

@@ -7,13 +7,14 @@ goes into every report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from scipy.stats import rankdata
+
+from napari_pgrd.evaluate.definitions import DEFINITIONS as DEFINITIONS
 
 FLOOR = 1e-6
 BINS = 15
@@ -23,28 +24,6 @@ RANGE = (0.05, 0.95)
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 Bools = NDArray[np.bool_]
-
-DEFINITIONS: Mapping[str, str] = {
-    "dice": "Dice of the consensus (argmax p) per foreground class, both empty = 1; mean over classes, then mean and "
-    "population standard deviation over cases.",
-    "nll": "Mean over voxels of -ln p(true class), p clipped at 1e-6; nats; mean over cases.",
-    "brier": "Sum over classes of (p - one-hot truth)^2, mean over voxels, mean over cases.",
-    "ece": "Expected calibration error of the top label, 15 equal bins, over the whole volume; mean over cases.",
-    "ece_roi": "As ece, inside the union of the true and the predicted foreground dilated by 3 voxels (6 neighbours).",
-    "adaptive_ece": "As ece, over 15 bins of equally many voxels.",
-    "adaptive_ece_roi": "As adaptive_ece, inside the region of ece_roi.",
-    "auroc_entropy_error": "Probability that a wrong voxel has a higher entropy of p than a right one, ties a half, "
-    "inside the region of ece_roi; mean over cases that have errors.",
-    "sample_dice": "Mean over samples and foreground classes of a sample's Dice against the truth; mean over cases.",
-    "pairwise_dice": "Mean over distinct pairs of samples and foreground classes of their Dice; mean over cases.",
-    "volume_coverage": "Share of cases whose true volume lies in the 5-95 % range (linear quantiles) of the "
-    "samples' volumes.",
-    "interval_coverage": "As volume_coverage, of the conformal 90 % interval: that range widened on both sides by a "
-    "share of the median volume that was fitted on the calibration cases.",
-    "unanimous_error_share": "Of all wrong voxels of the consensus, over all cases, the share at which every sample "
-    "chose the same class.",
-    "seconds_per_case": "Wall time from the volume in memory to its maps, mean over cases.",
-}
 
 
 def dice(mask: Indices, truth: Indices, classes: int) -> list[float]:
@@ -75,8 +54,13 @@ def top_label(p: Floats, truth: Indices) -> tuple[Floats, Bools]:
 
 def ece(confidence: Floats, right: Bools) -> float:
     """Expected calibration error over ``BINS`` equal bins ``(lo, hi]`` of confidence (Guo et al. 2017)."""
-    bins = np.clip(np.ceil(confidence.ravel().astype(np.float64) * BINS).astype(int) - 1, 0, BINS - 1)
-    return _gap(confidence, right, bins)
+    return _gap(confidence, right, equal_bins(confidence))
+
+
+def equal_bins(confidence: Floats) -> NDArray[np.int_]:
+    """Which of ``BINS`` equal bins ``(lo, hi]`` each confidence lies in, ``(N,)``."""
+    out: NDArray[np.int_] = np.ceil(confidence.ravel().astype(np.float64) * BINS).astype(int) - 1
+    return np.clip(out, 0, BINS - 1)
 
 
 def adaptive_ece(confidence: Floats, right: Bools) -> float:
