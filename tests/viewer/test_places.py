@@ -119,7 +119,8 @@ def test_every_name_can_be_read_in_the_narrow_list(review, qtbot, tmp_path):
     for i, place in enumerate(dock.places.places.items):
         item = shown.item(i)
         first, _ = item.text().split("\n")
-        assert first.startswith(f"\u25cb  {place.stake:.2f} mL  ")
+        told = f"{place.stake:.2f}" if place.stake >= 0.01 else f"{place.stake:.3f}"
+        assert first.startswith(f"\u25cb  {told} mL  ") and float(told) > 0
         assert " ".join(item.text().split()).endswith(place.name.replace(", ", " ", 1))
         room = shown.visualItemRect(item)
         flags = Qt.TextFlag.TextWordWrap

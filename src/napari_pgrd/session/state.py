@@ -9,6 +9,7 @@ from typing import ClassVar
 from psygnal import SignalGroupDescriptor
 
 from napari_pgrd.engine.volume import Box
+from napari_pgrd.session.summary import counted
 
 
 class Phase(Enum):
@@ -75,14 +76,14 @@ def controls(s: ReviewState) -> Controls:
     elif more:
         text = "Samples are drawn"
     else:
-        text = f"Sample {s.samples} times"
+        text = f"Sample {s.samples} time{'s' * (s.samples != 1)}"
     headline = ""
     if running:
         headline = s.progress_text
     elif there:
         steps, seed = s.drawn_settings[1], s.drawn_settings[2]
-        plural = "s" * (s.drawn != 1)
-        headline = f"{s.drawn} sample{plural} \u00b7 {steps} steps \u00b7 seed {seed} \u00b7 {s.seconds:.0f} s"
+        drawn, each = counted(s.drawn, "sample"), counted(steps, "step")
+        headline = f"{drawn} \u00b7 {each} \u00b7 seed {seed} \u00b7 {s.seconds:.0f} s"
     return Controls(
         can_open=s.phase is Phase.EMPTY,
         can_choose=not running,

@@ -165,7 +165,8 @@ class SeenBar(QWidget):
 def _line(place: Place, state: State) -> str:
     """A place in two lines: how much is at stake and where; between which labels."""
     where, _, between = place.name.partition(", ")
-    return f"{MARKS[state]}  {place.stake:.{2 if place.unit == 'mL' else 0}f} {place.unit}  {where}\n      {between}"
+    digits = 0 if place.unit != "mL" else 2 if place.stake >= 0.01 else 3  # never "0.00" for a few voxels
+    return f"{MARKS[state]}  {place.stake:.{digits}f} {place.unit}  {where}\n      {between}"
 
 
 def _capital(text: str) -> str:
