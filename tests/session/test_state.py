@@ -44,7 +44,8 @@ def test_drawn_samples_are_not_drawn_again():
     s.seed = 5
     assert controls(s).sample_text == "Sample 12 times"
     assert "8 samples" in controls(s).headline
-    assert "1 sample \u00b7 1 step \u00b7" in controls(replace(s, drawn=1, drawn_settings=("b", 1, 0, "", None))).headline
+    one = replace(s, drawn=1, drawn_settings=("b", 1, 0, "", None))
+    assert "1 sample \u00b7 1 step \u00b7" in controls(one).headline
     assert "seed 0" in controls(s).headline  # the headline speaks of what was drawn, not of what is set
 
 
