@@ -92,6 +92,45 @@ def test_a_window_closed_too_early_is_offered_and_comes_back(begun, make_window,
     assert np.array_equal(replay(correction.log.path), started)
 
 
+def tab(dock) -> str:
+    return dock.tabs.tabText(dock.tabs.currentIndex())
+
+
+def test_a_correction_in_hand_comes_back_into_the_hand(begun, make_window, tiny, image_file, qtbot):
+    first = begun.dock.corrections.layer
+    held = begun.dock.corrections.values()
+    begun.dock.corrections.start("prior")
+    click_tab(begun.dock, "Correct")
+    begun.viewer.layers.selection.active = first  # the reader went on with the first of two
+    click_tab(begun.dock, "Export")  # and looked where the files will go
+    wait(qtbot, lambda: (view := begun.dock.saving.running.review.view)["tab"] == "Correct" and view["hand"] == 0)
+    shut(begun, qtbot)
+    dock = another(make_window, tiny, image_file)
+    assert tab(dock) == "Sample"
+    click(dock, "resume")
+    found(dock, qtbot)
+    assert tab(dock) == "Correct"
+    active = dock.viewer.layers.selection.active
+    assert active is dock.corrections.layer and active.mode == "paint"
+    assert np.array_equal(dock.corrections.values(), held)
+    assert len(dock.desk.layers.of("correction")) == 2
+
+
+def test_a_walk_from_place_to_place_goes_on_in_review(begun, make_window, tiny, image_file, tmp_path, qtbot):
+    click_tab(begun.dock, "Correct")
+    click_tab(begun.dock, "Review")
+    press(begun.viewer, Key.Key_Comma)
+    begun.viewer.layers.selection.active = begun.viewer.layers["Consensus"]
+    click_tab(begun.dock, "Export")
+    begun.dock.saving.save_as(str(tmp_path / "case"))
+    dock = another(make_window, tiny, image_file)
+    dock.saving.open(str(tmp_path / "case.pgrd"))
+    found(dock, qtbot)
+    assert tab(dock) == "Review"
+    assert dock.corrections.layer is not None
+    assert dock.viewer.layers.selection.active is dock.desk.image  # no stroke by a slip of the hand
+
+
 def test_what_is_set_aside_is_offered_no_more(begun, make_window, tiny, image_file, qtbot):
     shut(begun, qtbot)
     dock = another(make_window, tiny, image_file)

@@ -28,6 +28,7 @@ from napari_pgrd.viewer.places_panel import PlacesPanel
 from napari_pgrd.viewer.planes import Planes
 from napari_pgrd.viewer.resampling import Resampling
 from napari_pgrd.viewer.resampling_panel import ResamplingPanel
+from napari_pgrd.viewer.resume import CORRECT, REVIEW
 from napari_pgrd.viewer.review_panel import ReviewPanel
 from napari_pgrd.viewer.sample_panel import SamplePanel
 from napari_pgrd.viewer.saving import Saving
@@ -73,6 +74,7 @@ class ReviewDock(QWidget):
         self.resampling = Resampling(self.desk, self.corrections, EarlierSamples(self.desk, self.places))
         self.saving = Saving(self.desk, self.corrections, self.places)
         self.exports = Exports(self.desk, self.corrections)
+        self.saving.tab = lambda: self._worked_on
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log
         self.exports.missing = lambda: "Looking for places ..." if self.places.worker is not None else ""
         self.places.changed.connect(self.exports.changed.emit, check_nargs=False)
@@ -118,13 +120,15 @@ class ReviewDock(QWidget):
             layout.addWidget(widget)
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
+        self._worked_on = REVIEW  # or Correct, whichever was in sight last
         self._unbind = bind(viewer, self)
         self._closed = False
         viewer.window._qt_window.installEventFilter(self)
         self.drops = NiftiDrops(
             viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
         )
-        self.tabs.currentChanged.connect(self.refresh)
+        self.tabs.currentChanged.connect(self._tab_changed)
+        self.saving.resumed.connect(self._show_tab)
         self.desk.state.events.connect(self.refresh)
         self.corrections.changed.connect(self.refresh)
         viewer.events.theme.connect(self._dress)
@@ -152,6 +156,15 @@ class ReviewDock(QWidget):
         text = self._next_step()[0]
         self.onward.setText(text)
         self.onward.setVisible(bool(text))
+
+    def _tab_changed(self, index: int) -> None:
+        if (title := self.tabs.tabText(index)) in (REVIEW, CORRECT):
+            self._worked_on = title
+            self.saving.soon()
+        self.refresh()
+
+    def _show_tab(self, title: str) -> None:
+        self.tabs.setCurrentIndex(list(TIPS).index(title))
 
     def _next_step(self) -> tuple[str, Any]:
         """The one button that leads on: its text and what it does."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+
+from napari.layers import Layer
 
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.session.display import PLANES
 from napari_pgrd.session.review import Review, bundle_mark
 from napari_pgrd.viewer.desk import Desk
+
+# Keys of a saved view: the tab that was worked on; which correction was selected, -1 for another layer.
+TAB, HAND = "tab", "hand"
+REVIEW, CORRECT = "Review", "Correct"
 
 
 def show(desk: Desk, review: Review) -> None:
@@ -33,9 +39,20 @@ def show(desk: Desk, review: Review) -> None:
         desk.take(review.prediction, review.request, float(review.phases.get("sampling", 0.0)))
 
 
-def look(desk: Desk, view: Mapping[str, Any]) -> None:
-    """Turn to the plane, slice and zoom that were on the screen; what is missing stays as it is."""
+def tab_of(review: Review) -> str:
+    """The tab to go on with: of Review and Correct the one that was worked on last.
+
+    Not what the selected layer would say: an answer taken over with J begins a correction and selects it, while the
+    reader goes on from place to place. Nor Export, where every review is saved: nobody opens one to export it again.
+    """
+    return CORRECT if review.corrections and review.view.get(TAB) == CORRECT else REVIEW
+
+
+def look(desk: Desk, view: Mapping[str, Any], corrections: Sequence[Layer] = ()) -> None:
+    """Turn to the plane, slice, zoom and layer that were on the screen; what is missing stays as it is."""
     viewer = desk.viewer
+    if isinstance(hand := view.get(HAND), int):
+        viewer.layers.selection.active = corrections[hand] if 0 <= hand < len(corrections) else desk.image
     if view.get("plane") in PLANES:
         desk.layers.set_plane(str(view["plane"]))
     with suppress(KeyError, TypeError, ValueError):

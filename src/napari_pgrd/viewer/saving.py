@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.places import PlacesDesk
-from napari_pgrd.viewer.resume import look, show
+from napari_pgrd.viewer.resume import CORRECT, HAND, TAB, look, show, tab_of
 
 if TYPE_CHECKING:
     from napari_pgrd.engine.prediction import Prediction
@@ -38,9 +39,12 @@ class Saving:
     """The running review of this window on disk."""
 
     changed = Signal()
+    resumed = Signal(str)  # a review is back on the screen; the tab to go on with
 
     def __init__(self, desk: Desk, corrections: Corrections, places: PlacesDesk) -> None:
         self.desk, self.corrections, self.places = desk, corrections, places
+        self.tab: Callable[[], str] = lambda: ""
+        """The tab that the reader works on; set by whoever knows."""
         self.left: list[Left] = []  # reviews that a crash left behind
         self.sentence = ""
         self.running: Autosave | None = None
@@ -57,7 +61,8 @@ class Saving:
         self._later.timeout.connect(self._save_the_rest)
         corrections.naming = self._named
         corrections.started.connect(self._began)
-        places.changed.connect(self._soon)
+        corrections.changed.connect(self.soon)  # another layer was selected
+        places.changed.connect(self.soon)
         desk.state.events.source.connect(self._other_case)
         desk.state.events.phase.connect(self._predicted)
         desk.predicted.connect(self._predicted)
@@ -66,8 +71,11 @@ class Saving:
     def close(self) -> None:
         """End the review if it was exported; else the next start offers it."""
         self.corrections.started.disconnect(self._began)
-        self.places.changed.disconnect(self._soon)
+        self.corrections.changed.disconnect(self.soon)
+        self.places.changed.disconnect(self.soon)
         self.corrections.naming = lambda layer, name: nullcontext()
+        if self._later.isActive():
+            self._save_the_rest()
         self._end()
 
     # ---- what was left
@@ -172,12 +180,12 @@ class Saving:
         review.image.check(self._volume())
         show(self.desk, review)
         self.running, self._saved = running, review.prediction
-        for correction in review.corrections:
-            self._bring_back(correction)
+        layers = [self._bring_back(correction) for correction in review.corrections]
         self.places.bring_back(review.places, review.seen, int(review.view.get("place", -1)))
-        look(self.desk, review.view)
+        look(self.desk, review.view, layers)
+        self.resumed.emit(tab_of(review))
 
-    def _bring_back(self, correction: Correction) -> None:
+    def _bring_back(self, correction: Correction) -> Labels:
         """The layer of a correction, its undo history filled again."""
         masks = correction.history()
         self._resuming = correction
@@ -194,6 +202,7 @@ class Saving:
             layer.undo()
         self._resuming = None
         self._watch(layer, correction)
+        return layer
 
     # ---- saving
 
@@ -263,7 +272,8 @@ class Saving:
         self._worker = None
         self._save_samples()
 
-    def _soon(self) -> None:
+    def soon(self) -> None:
+        """Save in a moment what the reader decided and what is on the screen."""
         if not self._later.isActive():  # a reader who never rests must not put it off for ever
             self._later.start()
 
@@ -281,14 +291,26 @@ class Saving:
         return {"places": self.places.places.record, "seen": seen, "view": self._view(), "phases": phases}
 
     def _view(self) -> dict[str, Any]:
-        viewer = self.desk.viewer
+        viewer, tab = self.desk.viewer, self.tab()
         return {
+            TAB: tab,
+            HAND: self._hand(tab),
             "plane": self.desk.layers.plane(),
             "point": [float(v) for v in viewer.dims.point[-3:]],
             "zoom": float(viewer.scene.camera.zoom),
             "centre": [float(v) for v in viewer.scene.camera.center],
             "place": self.places.places.index,
         }
+
+    def _hand(self, tab: str) -> int:
+        """Which correction is in the reader's hand; -1 if another layer is."""
+        layer = self.corrections.layer
+        if layer is None or self.running is None:
+            return -1
+        # On Correct the outline being dragged, or the locks, may be selected instead.
+        there = tab == CORRECT or layer is self.desk.viewer.layers.selection.active
+        held = self._watched.get(layer) if there else None
+        return next((i for i, kept in enumerate(self.running.review.corrections) if kept is held), -1)
 
     def _other_case(self) -> None:
         """Another image is another review."""
