@@ -77,7 +77,7 @@ class ReviewDock(QWidget):
         self.saving.tab = lambda: self._worked_on
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log
         self.exports.missing = lambda: "Looking for places ..." if self.places.worker is not None else ""
-        self.places.changed.connect(self.exports.changed.emit, check_nargs=False)
+        self.places.changed.connect(self.exports.tell)
         self.planes = Planes(viewer, self.desk)
         self.window_level = WindowLevel(viewer, self.desk)
         self.threshold = ThresholdPreview(self.desk, self.corrections)

@@ -48,6 +48,10 @@ class Exports:
         """What the record still lacks and will have in a moment, as "Looking for places ..."; "" if nothing."""
         corrections.edited.connect(self._edited)
 
+    def tell(self) -> None:
+        """Something that the panel shows has changed elsewhere."""
+        self.changed.emit()
+
     def close(self) -> None:
         """Let files be written to the end, but tell no dock about it."""
         if self.worker is not None:
