@@ -71,7 +71,8 @@ def make_tiny_bundle(
     hints
         Whether the denoiser hears locks.
     content
-        Top-level fields of ``bundle.json`` to set: ``name``, ``tau``, ``schedule``, ``sampling`` ...
+        Top-level fields of ``bundle.json`` to set: ``name``, ``tau``, ``schedule``, ``sampling`` ...; ``denoiser=None``
+        leaves the denoiser out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     classes = len(labels)
@@ -87,7 +88,8 @@ def make_tiny_bundle(
         for parameter in denoiser.unet.out.parameters():  # MONAI starts it at zero: the network would see nothing
             nn.init.normal_(parameter, std=0.1)
     _fit_last_layer(prior, dims, classes, channels)
-    for net, name in ((prior, "prior"), (denoiser, "denoiser")):
+    held = [(prior, "prior"), *([] if content.get("denoiser", 1) is None else [(denoiser, "denoiser")])]
+    for net, name in held:
         tensors = {k: v.detach().clone().contiguous() for k, v in named_weights(net).items()}
         save_file(tensors, folder / f"{name}.safetensors")
     written = {

@@ -45,7 +45,7 @@ def test_predict_writes_everything_on_the_input_grid(pgrd: Pgrd, tiny: Path, tmp
     assert np.array_equal(nib.load(tmp_path / "out" / "samples.nii.gz").affine, affine)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["request"] | {"eta": 0, "box": None} == {
-        "samples": 2, "steps": 2, "seed": 3, "solver": "dpmpp2m", "eta": 0, "box": None,
+        "method": "pgrd", "samples": 2, "steps": 2, "seed": 3, "solver": "dpmpp2m", "eta": 0, "box": None,
     }  # fmt: skip
 
 

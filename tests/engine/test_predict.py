@@ -61,8 +61,8 @@ class WatchedBundle(Bundle):
 
     before: Observer = print
 
-    def networks(self, device: str = "cpu") -> tuple[nn.Module, Any]:
-        prior, denoiser = super().networks(device)
+    def networks(self, device: str = "cpu", method: str | None = None) -> tuple[nn.Module, ...]:
+        prior, denoiser = super().networks(device, method)
         return prior, Watched(denoiser, self.before)
 
 

@@ -35,8 +35,11 @@ def show(bundle: Which) -> None:
     print(f"  modality {spec.modality}; channels {', '.join(spec.channels)}; {spec.prepare.dims}D")
     for label in spec.labels:
         print(f"  label {label.value} {label.name} {label.colour}")
-    s = spec.sampling
-    print(f"  default {s.samples} samples of {s.steps} {s.solver} steps, eta {s.eta:g}")
+    for name in spec.offered:
+        s, row = spec.entry(name).sampling, spec.row(name)
+        default = f"{s.samples} samples" if row.most != 1 else "1 segmentation"
+        default += f" of {s.steps} {s.solver} steps, eta {s.eta:g}" if row.stepwise else ""
+        print(f"  method {name}{' (its own)' if name == spec.method else ''}: {row.title}; {default}")
     print(f"  prior temperature {spec.prior_temperature:g}, tau {spec.tau:g}, weight of the mean {spec.mean_weight:g}")
     r = spec.reliability
     if r is not None:
@@ -52,7 +55,8 @@ def check(bundle: Which) -> None:
     from napari_pgrd.engine.bundle import Bundle
 
     loaded = Bundle.load(bundle)
-    loaded.networks()
+    for method in loaded.spec.offered:
+        loaded.networks(method=method)
     print(f"{loaded.spec.name} is whole: sha256 {loaded.digest}")
 
 

@@ -30,12 +30,14 @@ Seed = Annotated[int, Option(help="Sample i depends on the seed and on i alone."
 Solver = Annotated[str | None, Option(help="ddim, ddpm or dpmpp2m; default: the bundle's.")]
 Eta = Annotated[float | None, Option(help="0 is deterministic after the first noise, 1 has DDPM's variance.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Method = Annotated[str | None, Option(help="One that the bundle offers ('pgrd bundle show'); default: its own.")]
 
 
 def predict(
     image: Annotated[list[Path], Argument(help="A NIfTI file, or one file a channel.", show_default=False)],
     out: Annotated[Path, Option(help="Folder for the results.", show_default=False)],
     bundle: BundleOption = DEFAULT_BUNDLE,
+    method: Method = None,
     steps: Steps = None,
     samples: Samples = None,
     seed: Seed = 0,
@@ -64,7 +66,7 @@ def predict(
         InputError,
         "--lock-method says how samples respect locks, but there are none. Give --correction and --locked, too.",
     )
-    request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method)
+    request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method, method=method)
     volume, loaded = read_volume(image), Bundle.load(bundle)
     if correction is not None and locked is not None:
         request = replace(request, locks=read_locks(correction, locked, volume, loaded.spec))

@@ -7,7 +7,8 @@ One map feeds consensus, entropy, metrics and export alike, the mean over sample
 where ``mean_i`` is what the first network call of sample i, at t = T, already says of the mean: a few finished
 samples estimate the mean coarsely, that call estimates it finely and costs nothing more. It is made from noise alone,
 so around locks ``mean_i`` is the average over all calls of sample i, whose states have heard of them. tau and w are
-fitted on the calibration block; w = 0 is the map of the samples alone.
+fitted on the calibration block; w = 0 is the map of the samples alone. Where a method's yhat is a probability already
+there is no tau: ``p_i = (1 - w) yhat_i + w mean_i``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Aggregate:
     def __init__(
         self,
         prior: Floats,
-        tau: float,
+        tau: float | None,
         key: tuple[object, ...] = (),
         so_far: Prediction | None = None,
         mean_weight: float = 0.0,
@@ -74,7 +75,7 @@ class Aggregate:
             ``(K, x, y, z)``: the sample's yhat, and what its network calls say of the mean, which may be left out only
             if ``mean_weight`` is 0.
         """
-        p = torch.softmax(y.float() / self.tau, 0)
+        p = y.float() if self.tau is None else torch.softmax(y.float() / self.tau, 0)
         if self.mean_weight > 0:
             assert mean is not None
             p = (1 - self.mean_weight) * p + self.mean_weight * on_simplex(mean)

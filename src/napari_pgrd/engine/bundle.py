@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from napari_pgrd.engine.errors import BundleError, require
-from napari_pgrd.engine.nets import Denoiser, build_prior, load_weights
-from napari_pgrd.engine.spec import WEIGHTS, BundleSpec, find, parse_spec, read_raw, refuse_pickles
+from napari_pgrd.engine.methods import PRIOR, files_of
+from napari_pgrd.engine.nets import build_prior, load_weights
+from napari_pgrd.engine.spec import BundleSpec, find, parse_spec, read_raw, refuse_pickles
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Bundle:
     folder: Path
     spec: BundleSpec
     digest: str  # SHA-256 over bundle.json and, through its checksums, every weight
-    _nets: dict[str, tuple[nn.Module, Denoiser]] = field(default_factory=dict, repr=False, compare=False)
+    _nets: dict[tuple[str, str], nn.Module] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def load(cls, where: str | os.PathLike[str]) -> Bundle:
@@ -53,24 +55,39 @@ class Bundle:
             )
         return cls(folder, spec, hashlib.sha256(raw).hexdigest())
 
-    def networks(self, device: str = "cpu") -> tuple[nn.Module, Denoiser]:
-        """Prior and denoiser in float32 on a device, frozen; loaded once a device."""
-        if device not in self._nets:
-            prior = build_prior(self.spec.prior.model_copy(update={"deep_supervision": 0}))
-            denoiser = Denoiser(self.spec.denoiser.model_copy(update={"supervised": ()}))
-            for net, name in ((prior, WEIGHTS[0]), (denoiser, WEIGHTS[1])):
-                try:
-                    load_weights(net, load_file(self.folder / name))
-                except (SafetensorError, OSError) as error:
-                    raise BundleError(f"Bundle {self.spec.name}: {name} is no readable safetensors file.") from error
-                net.to(device).eval().requires_grad_(False)
-            self._nets[device] = (prior, denoiser)
-        return self._nets[device]
+    def networks(self, device: str = "cpu", method: str | None = None) -> tuple[nn.Module, ...]:
+        """The prior, then a method's own networks (None: the bundle's method), in float32 on a device, frozen.
+
+        Each file is loaded once a device, when first asked for.
+
+        Raises
+        ------
+        PgrdError
+            If the bundle does not offer the method, or a file does not hold the network described.
+        """
+        row, entry = self.spec.row(method), self.spec.entry(method)
+        prior = self.spec.prior.model_copy(update={"deep_supervision": 0})
+        nets = [self._network(PRIOR, device, partial(build_prior, prior))]
+        for name in row.files:
+            assert row.build is not None
+            nets.append(self._network(name, device, partial(row.build, entry)))
+        return tuple(nets)
+
+    def _network(self, name: str, device: str, build: Callable[[], nn.Module]) -> nn.Module:
+        if (name, device) not in self._nets:
+            net = build()
+            try:
+                load_weights(net, load_file(self.folder / name))
+            except (SafetensorError, OSError) as error:
+                raise BundleError(f"Bundle {self.spec.name}: {name} is no readable safetensors file.") from error
+            self._nets[name, device] = net.to(device).eval().requires_grad_(False)
+        return self._nets[name, device]
 
 
 def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """Write ``bundle.json`` beside weights that are already in the folder, with their checksums, and load it back."""
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in WEIGHTS}
+    names = files_of(content.get("denoiser") is not None, content.get("methods") or ())
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     spec = parse_spec(json.dumps({**content, "weights": digests}).encode(), folder.name)
     temporary = folder / ".bundle.json.tmp"
     with open(temporary, "w", encoding="utf-8") as stream:

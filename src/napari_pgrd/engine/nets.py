@@ -26,12 +26,18 @@ def stride_of(config: PriorConfig | DenoiserConfig) -> int:
 
 def build_prior(config: PriorConfig) -> nn.Module:
     """Prior ``X (B, C, *spatial) -> logits (B, K, *spatial)``, or ``(B, heads, K, ...)`` under deep supervision."""
+    net = backbone(config, config.classes)
+    return SliceWise(net) if config.dims == 2 else net
+
+
+def backbone(config: PriorConfig, outputs: int) -> DynUNet:
+    """The encoder and decoder that prior and competitors share, with so many output channels."""
     levels = len(config.filters)
     strides = [1] + [2] * (levels - 1)
-    net = DynUNet(
+    return DynUNet(
         spatial_dims=config.dims,
         in_channels=config.channels,
-        out_channels=config.classes,
+        out_channels=outputs,
         kernel_size=[3] * levels,
         strides=strides,
         upsample_kernel_size=strides[1:],
@@ -40,10 +46,9 @@ def build_prior(config: PriorConfig) -> nn.Module:
         deep_supr_num=max(config.deep_supervision, 1),
         res_block=True,
     )
-    return SliceWise(net) if config.dims == 2 else net
 
 
-TRAINING_ONLY = ("heads.", "deep_supervision_heads.", "net.deep_supervision_heads.")
+TRAINING_ONLY = ("heads.", "deep_supervision_heads.", "net.deep_supervision_heads.", "posterior.")
 
 
 def named_weights(net: nn.Module) -> dict[str, Tensor]:

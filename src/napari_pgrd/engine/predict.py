@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_pgrd.engine.aggregate import Aggregate, Prediction
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError
+from napari_pgrd.engine.methods import Kit
 from napari_pgrd.engine.preprocess import Restore, known_voxels, padded_shape, prepare, target_shape
 from napari_pgrd.engine.request import Request
-from napari_pgrd.engine.sampler import Case, Known, Sampler, build_sampler, sample_rng
+from napari_pgrd.engine.sampler import Case, Known, Sampler, sample_rng
 from napari_pgrd.engine.scope import check_scope
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
@@ -45,15 +47,16 @@ class Update:
 
 
 class Runner:
-    """The two networks on one device, as plain callables."""
+    """A method's networks on one device, as plain callables; None is the bundle's own method."""
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device, method: str | None = None) -> None:
         self.device, self.spec = device, bundle.spec
-        self.prior_net, self.denoiser = bundle.networks(device.type)
+        self.row, self.entry = bundle.spec.row(method), bundle.spec.entry(method)
+        self.prior_net, *self.nets = bundle.networks(device.type, method)
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
-        """Prior logits ``(1, K, *spatial)``, float32."""
+        """Prior logits ``(m, K, *spatial)``, float32."""
         with autocast(self.device):
             out: Tensor = self.prior_net(image)
         return out.float()
@@ -62,27 +65,24 @@ class Runner:
         """pi: the scaled softmax of the prior."""
         return torch.softmax(self.logits(image) / self.spec.prior_temperature, 1)
 
-    def denoise(self, s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float, *hint: Tensor) -> Tensor:
-        """The velocity for a batch at one time; whether gradients are kept is the sampler's to say."""
-        times = torch.full((len(s),), t, device=self.device)
+    def call(self, net: nn.Module, *inputs: Any) -> Tensor:
+        """One call in the device's precision, float32; whether gradients are kept is the sampler's to say.
+
+        A number becomes a tensor of it, one for each hypothesis of the first input.
+        """
+        m = len(inputs[0])
+        given = [torch.full((m,), x, device=self.device) if isinstance(x, (int, float)) else x for x in inputs]
         with autocast(self.device):
-            v: Tensor = self.denoiser(s, image, pi, times, torch.full((len(s),), rb, device=self.device), *hint)
-        return v
+            out: Tensor = net(*given)
+        return out.float()
+
+    def denoise(self, *inputs: Any) -> Tensor:
+        """The first of the method's own networks, as :data:`~napari_pgrd.engine.sampler.Denoise`."""
+        return self.call(self.nets[0], *inputs)
 
     def sampler(self, r: Request) -> Sampler:
         """What a resolved request draws samples with."""
-        return build_sampler(
-            "pgrd",
-            denoise=self.denoise,
-            rhobar=self.spec.rhobar,
-            steps=r.steps,
-            solver=r.solver,
-            eta=r.eta,
-            scale=self.spec.schedule.residual_scale,
-            prior_guided=self.spec.schedule.prior_guided,
-            lock_method=r.lock_method or "replacement",
-            zeta=self.spec.sampling.zeta,
-        )
+        return self.row.sampler(Kit(self.entry, r, self.prior, [partial(self.call, net) for net in self.nets]))
 
 
 def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:
@@ -90,7 +90,10 @@ def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[obje
     r = request.resolved(bundle.spec)
     where = volume.affine.tobytes()  # it decides orientation and resampling
     free = (bundle.digest, volume.digest, volume.shape, where, r.steps, r.seed, r.solver, r.eta, r.box)
-    return (*free, r.locks.on(volume.shape, r.box).digest, r.lock_method) if r.locks else free
+    # The bundle's own method goes unnamed, so that samples kept before there were others can still be added to.
+    named = () if r.method == bundle.spec.method else (f"method {r.method}",)
+    locked = (r.locks.on(volume.shape, r.box).digest, r.lock_method) if r.locks else ()
+    return (*free, *locked, *named)
 
 
 def predict(
@@ -130,7 +133,7 @@ class _Run:
     ) -> None:
         self.bundle, self.request, self.key, self.restore, self.so_far = bundle, request, key, restore, so_far
         self.aggregate: Aggregate | None = None
-        self.calls = 0
+        self.calls, self.steps = 0, 1
         self.began = 0.0
 
     def on(self, device: torch.device, image: Tensor) -> Iterator[Update]:
@@ -162,21 +165,23 @@ class _Run:
         yield Update("done", self._drawn, wanted, 1.0, 0.0, prediction=self.aggregate.snapshot())
 
     def _draw(self, device: torch.device, image: Tensor, batch: int) -> Iterator[Update]:
-        r, spec = self.request, self.bundle.spec
-        assert r.samples is not None and r.steps is not None
-        runner = Runner(self.bundle, device)
+        r = self.request
+        assert r.samples is not None
+        runner = Runner(self.bundle, device, r.method)
         image = image.to(device)
         pi = runner.prior(image)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
-            self.aggregate = Aggregate(prior, spec.tau, self.key, self.so_far, spec.mean_weight, r.locks)
+            tau, weight = runner.row.map(runner.entry)
+            self.aggregate = Aggregate(prior, tau, self.key, self.so_far, weight, r.locks)
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
             self.began = time.monotonic()
         sampler = runner.sampler(r)
+        self.steps = sampler.steps
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
             y, mean = None, None
-            case = Case(image, pi, self._known(indices, device))
+            case = Case(image, pi, self._known(indices, device), indices)
             states = sampler.draw(case, [sample_rng(r.seed, i) for i in indices])
             for step, y in enumerate(states, 1):
                 # The first call says the mean, from noise alone. Later calls know more of locks, through the state:
@@ -186,7 +191,7 @@ class _Run:
                 elif r.locks is not None:
                     mean = mean + (y - mean) / step
                 self.calls += len(indices)
-                yield self._progress(len(indices) * step / r.steps)
+                yield self._progress(len(indices) * step / sampler.steps)
             assert y is not None and mean is not None
             for index, one, its_mean in zip(indices, self.restore(y), self.restore(mean), strict=True):
                 mask = self.aggregate.add(one, its_mean)
@@ -212,8 +217,8 @@ class _Run:
 
     def _progress(self, under_way: float, **sample: Any) -> Update:
         r = self.request
-        assert r.samples is not None and r.steps is not None
-        left = (r.samples - self._drawn - under_way) * r.steps * (time.monotonic() - self.began) / max(self.calls, 1)
+        assert r.samples is not None
+        left = (r.samples - self._drawn - under_way) * self.steps * (time.monotonic() - self.began) / max(self.calls, 1)
         kind: Literal["sample", "step"] = "sample" if sample else "step"
         return Update(kind, self._drawn, r.samples, self._fraction(under_way), left, **sample)
 
@@ -236,7 +241,7 @@ def activation_bytes(spec: BundleSpec, shape: tuple[int, ...], device: torch.dev
     """
     voxels = int(np.prod(shape))
     size = 2 if precision(device) is torch.bfloat16 else 4
-    return voxels * (10 * spec.denoiser.widths[0] * size + 10 * spec.denoiser.classes * 4)
+    return voxels * (10 * spec.width * size + 10 * len(spec.labels) * 4)
 
 
 def choose_batch(spec: BundleSpec, shape: tuple[int, ...], device: torch.device, guided: bool = False) -> int:

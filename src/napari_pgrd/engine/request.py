@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
+from napari_pgrd.engine.entries import Entry
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.locks import LockMethod, Locks
+from napari_pgrd.engine.methods import Method
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box
 
@@ -18,7 +20,8 @@ class Request:
     """What the reader asks for; None takes the bundle's default.
 
     ``batch`` is how many samples are refined together; None chooses by device and memory. ``locks`` is what the reader
-    has settled, and ``lock_method`` how the rest is made to agree with it: see ``ResidualSampler``.
+    has settled, and ``lock_method`` how the rest is made to agree with it: see ``ResidualSampler``. ``method`` is one
+    that the bundle offers: see :mod:`napari_pgrd.engine.methods`.
     """
 
     samples: int | None = None
@@ -31,45 +34,65 @@ class Request:
     batch: int | None = None
     locks: Locks | None = None
     lock_method: str | None = None
+    method: str | None = None
 
     def resolved(self, spec: BundleSpec) -> Request:
         """With every default filled in and every range checked."""
-        d = spec.sampling
-        out = Request(
-            d.samples if self.samples is None else self.samples,
-            d.steps if self.steps is None else self.steps,
-            self.seed,
-            self.solver or d.solver,
-            d.eta if self.eta is None else self.eta,
-            self.device,
-            self.box,
-            self.batch,
-            self.locks,
-            self.lock_method or (None if self.locks is None else d.lock_method),
+        row, entry = spec.row(self.method), spec.entry(self.method)
+        d, solver, eta = entry.sampling, self.solver or None, self.eta
+        if row.stepwise:
+            solver, eta = solver or d.solver, d.eta if eta is None else eta
+        out = replace(
+            self,
+            method=self.method or spec.method,
+            samples=d.samples if self.samples is None else self.samples,
+            steps=d.steps if self.steps is None else self.steps,
+            solver=solver,
+            eta=eta,
+            lock_method=self.lock_method or (None if self.locks is None else d.lock_method),
         )
-        T = spec.schedule.T
-        assert out.samples is not None and out.steps is not None and out.eta is not None
-        require(
-            1 <= out.samples <= MAX_SAMPLES,
-            InputError,
-            f"{out.samples} samples were asked for; choose between 1 and {MAX_SAMPLES}.",
-        )
-        require(1 <= out.steps <= T, InputError, f"{out.steps} steps were asked for; choose between 1 and {T}.")
-        # A larger seed is two words to SeedSequence, and could then share a sample with a smaller seed.
-        require(0 <= out.seed < 2**32, InputError, f"The seed is {out.seed}; choose a whole number from 0 to 2^32 - 1.")
-        require(0 <= out.eta <= 1, InputError, f"eta is {out.eta}; choose between 0 and 1.")
-        require(
-            out.solver in ("ddim", "ddpm", "dpmpp2m"),
-            InputError,
-            f"There is no solver {out.solver!r}; choose one of ddim, ddpm, dpmpp2m.",
-        )
-        require(
-            out.batch is None or out.batch >= 1, InputError, f"{out.batch} samples at once were asked for; at least 1."
-        )
-        out._check_locks(spec)
+        out._check_numbers(row, entry)
+        out._check_locks(spec, row, entry)
         return out
 
-    def _check_locks(self, spec: BundleSpec) -> None:
+    def _check_numbers(self, row: Method, entry: Entry) -> None:
+        samples, steps, most = self.samples or 0, self.steps or 0, row.most or MAX_SAMPLES
+        require(
+            1 <= samples <= MAX_SAMPLES,
+            InputError,
+            f"{samples} samples were asked for; choose between 1 and {MAX_SAMPLES}.",
+        )
+        require(
+            samples <= most,
+            InputError,
+            f"{samples} samples were asked for, but by {row.title} there is no more than {most}. Ask for that, or "
+            "choose another method.",
+        )
+        require(
+            row.stepwise or (steps == 1 and self.solver is None and self.eta is None),
+            InputError,
+            f"A sample by {row.title} comes at once: there are no steps, solver and eta to choose. Leave them out, or "
+            "choose a method that takes steps.",
+        )
+        T = entry.most_steps
+        require(1 <= steps <= T, InputError, f"{steps} steps were asked for; choose between 1 and {T}.")
+        # A larger seed is two words to SeedSequence, and could then share a sample with a smaller seed.
+        require(
+            0 <= self.seed < 2**32, InputError, f"The seed is {self.seed}; choose a whole number from 0 to 2^32 - 1."
+        )
+        require(0 <= (self.eta or 0) <= 1, InputError, f"eta is {self.eta}; choose between 0 and 1.")
+        require(
+            self.solver in (None, "ddim", "ddpm", "dpmpp2m"),
+            InputError,
+            f"There is no solver {self.solver!r}; choose one of ddim, ddpm, dpmpp2m.",
+        )
+        require(
+            self.batch is None or self.batch >= 1,
+            InputError,
+            f"{self.batch} samples at once were asked for; at least 1.",
+        )
+
+    def _check_locks(self, spec: BundleSpec, row: Method, entry: Entry) -> None:
         methods = get_args(LockMethod)
         require(
             self.lock_method is None or self.lock_method in methods,
@@ -77,7 +100,13 @@ class Request:
             f"There is no way of respecting locks named {self.lock_method!r}; choose one of {', '.join(methods)}.",
         )
         require(
-            self.lock_method != "hint" or spec.denoiser.hints,
+            self.locks is None or bool(row.lock_methods),
+            InputError,
+            f"Samples by {row.title} cannot be drawn around what is locked. Choose a method that can: "
+            f"{', '.join(name for name in spec.offered if spec.row(name).lock_methods) or 'none in this bundle'}.",
+        )
+        require(
+            self.lock_method != "hint" or entry.hears_locks,
             InputError,
             f"The denoiser of {spec.name} was not trained to hear locks, so 'hint' cannot be used with it. "
             "Choose 'guidance' or 'replacement', or a bundle that was trained with hints.",

@@ -1,16 +1,14 @@
-"""What a sampler is, and the table of those a bundle may name."""
+"""What a sampler is, and the randomness of a sample. Which there are: :mod:`napari_pgrd.engine.methods`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from napari_pgrd.engine.errors import BundleError
 
 Denoise = Callable[..., Tensor]
 """``(s_t, image, pi, t, rhobar_t) -> v``, all ``(m, ., *spatial)``; a sampler knows no network class.
@@ -32,15 +30,31 @@ class Known:
 
 @dataclass(frozen=True)
 class Case:
-    """One prepared image ``(1, C, *spatial)``, the scaled prior ``pi (1, K, *spatial)`` and what is known already."""
+    """One prepared image ``(1, C, *spatial)``, the scaled prior ``pi (1, K, *spatial)`` and what is known already.
+
+    ``indices`` says which samples are drawn, in the order of their generators; counted from 0 if it is left out.
+    """
 
     image: Tensor
     pi: Tensor
     known: Known | None = None
+    indices: Sequence[int] | None = None
+
+    def numbers(self, m: int) -> Sequence[int]:
+        """The indices of m samples."""
+        return range(m) if self.indices is None else self.indices
 
 
 class Sampler(Protocol):
-    """Anything that turns a case into samples."""
+    """Anything that turns a case into samples.
+
+    ``steps`` is how many tensors :meth:`draw` yields.
+    """
+
+    @property
+    def steps(self) -> int:
+        """How many tensors are yielded for each group of samples."""
+        ...
 
     def draw(self, case: Case, rngs: Sequence[np.random.Generator]) -> Iterator[Tensor]:
         """Refine ``m = len(rngs)`` hypotheses together.
@@ -59,13 +73,3 @@ def noise(rngs: Sequence[np.random.Generator], shape: Sequence[int], device: tor
     """Standard normal ``(m, *shape)`` float32, drawn on the CPU so that it is the same on every device."""
     fields = [torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32)) for rng in rngs]
     return torch.stack(fields).to(device)
-
-
-def build_sampler(name: str, **options: Any) -> Sampler:
-    """Build the sampler of that name."""
-    from napari_pgrd.engine.samplers import residual
-
-    factories: dict[str, Callable[..., Sampler]] = {"pgrd": residual.ResidualSampler}
-    if name not in factories:
-        raise BundleError(f"There is no sampler named {name!r}; this version knows {', '.join(factories)}.")
-    return factories[name](**options)

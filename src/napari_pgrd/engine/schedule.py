@@ -42,6 +42,21 @@ def cosine_rhobar(T: int = 1000, offset: float = 0.008, shift: float = 1.0) -> A
     return shifted
 
 
+def linear_rhobar(T: int = 1000) -> Array:
+    """Cumulative signal power of the schedule of Ho et al. (2020): beta even from 1e-4 to 0.02 over 1000 steps.
+
+    Other T cover the same range in larger or smaller steps. About 4e-5 of the signal is left at T, where a prediction
+    of the noise still says something of the mask.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(T + 1,)``, from exactly 1 down.
+    """
+    beta = np.minimum(np.linspace(1e-4, 0.02, T) * 1000 / T, 0.999)
+    return np.concatenate([[1.0], np.cumprod(1 - beta)])
+
+
 def half_log_snr(rhobar: Array) -> Array:
     """``lambda = log(sqrt(rhobar) / sqrt(1 - rhobar))``: +inf at 0, -inf at T."""
     with np.errstate(divide="ignore"):

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from napari_pgrd.engine.errors import BundleError, require
-from napari_pgrd.engine.locks import LockMethod
-from napari_pgrd.engine.schedule import Array, cosine_rhobar
+from napari_pgrd.engine.entries import Diffusion, Entry, Segmenter
+from napari_pgrd.engine.errors import BundleError, InputError, require
+from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
+from napari_pgrd.engine.netspec import DenoiserConfig as DenoiserConfig
+from napari_pgrd.engine.netspec import Frozen, ScheduleSpec
+from napari_pgrd.engine.netspec import PriorConfig as PriorConfig
+from napari_pgrd.engine.netspec import SamplingDefaults as SamplingDefaults
+from napari_pgrd.engine.schedule import Array
 
 SCHEMA_VERSION = 1
 EMBEDDED = Path(__file__).resolve().parent.parent / "bundles"
 PAPER_SAMPLING: dict[str, Any] = {"solver": "ddim", "eta": 0.0, "steps": 300}
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 WEIGHTS = ("prior.safetensors", "denoiser.safetensors")
-Frozen = ConfigDict(frozen=True, extra="forbid")
 
 
 class PrepareSpec(BaseModel):
@@ -53,46 +57,6 @@ class PrepareSpec(BaseModel):
     percentiles: tuple[float, float] = (0.5, 99.5)
 
 
-class PriorConfig(BaseModel):
-    """Shape of the prior: a plain nnU-Net-like encoder and decoder."""
-
-    model_config = Frozen
-
-    dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    filters: tuple[int, ...] = (16, 48, 96, 160)
-    deep_supervision: int = 2
-
-
-class DenoiserConfig(BaseModel):
-    """Shape of the denoiser ``f(s_t, X, pi, t) -> v``.
-
-    Attributes
-    ----------
-    residual_std : float
-        Typical size of the residual. The network then learns only what no linear rule on its input can know (Karras
-        et al. 2022, in v-form); 1 is the plain v-parameterisation of the paper.
-    supervised : tuple of int
-        Decoder levels that carry a head of deep diffusion supervision, 0 being the coarsest. Training only.
-    hints : bool
-        Whether the network also hears what a reader has locked.
-    """
-
-    model_config = Frozen
-
-    dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    widths: tuple[int, ...] = (16, 32, 64, 64)
-    attention: tuple[bool, ...] = (False, False, False, False)
-    blocks: int = 1
-    groups: int = 8
-    residual_std: float = 1.0
-    supervised: tuple[int, ...] = (1, 2)
-    hints: bool = False
-
-
 class Label(BaseModel):
     """One class: its value in files, its name and its colour on screen."""
 
@@ -117,34 +81,6 @@ class Scope(BaseModel):
     box_mm: tuple[float, float, float] | None = None
     intensity: Literal["mri", "ct", "any"] = "any"
     start_plane: Literal["sagittal", "coronal", "axial"] = "axial"
-
-
-class ScheduleSpec(BaseModel):
-    """The diffusion the denoiser was trained in."""
-
-    model_config = Frozen
-
-    kind: Literal["cosine"] = "cosine"
-    T: int = Field(1000, ge=2, le=100_000)
-    shift: float = Field(1.0, gt=0)
-    residual_scale: float = Field(1.0, gt=0)
-    prior_guided: bool = True
-
-
-class SamplingDefaults(BaseModel):
-    """What the window and the command line start with.
-
-    ``lock_method`` is how samples are made to agree with locks, ``zeta`` the weight of guidance.
-    """
-
-    model_config = Frozen
-
-    solver: Literal["ddim", "ddpm", "dpmpp2m"] = "ddim"
-    eta: float = Field(0.0, ge=0, le=1)
-    steps: int = Field(8, ge=1)
-    samples: int = Field(16, ge=1)
-    lock_method: LockMethod = "guidance"
-    zeta: float = Field(1.0, ge=0)
 
 
 class Reliability(BaseModel):
@@ -180,7 +116,12 @@ class VolumeInterval(BaseModel):
 
 
 class BundleSpec(BaseModel):
-    """The contents of ``bundle.json``."""
+    """The contents of ``bundle.json``.
+
+    ``denoiser``, ``schedule``, ``tau`` and ``mean_weight`` describe PGRD; a bundle without a denoiser has other methods
+    only. ``methods`` describes the networks of further ones, and ``method`` is the one that the bundle uses unless
+    asked for another: see :mod:`napari_pgrd.engine.methods`.
+    """
 
     model_config = Frozen
 
@@ -193,7 +134,7 @@ class BundleSpec(BaseModel):
     prepare: PrepareSpec
     scope: Scope
     prior: PriorConfig
-    denoiser: DenoiserConfig
+    denoiser: DenoiserConfig | None = None
     schedule: ScheduleSpec = ScheduleSpec()
     prior_temperature: float = Field(1.0, gt=0)
     tau: float = Field(0.1, gt=0)
@@ -202,26 +143,94 @@ class BundleSpec(BaseModel):
     reliability: Reliability | None = None
     volume_interval: VolumeInterval | None = None
     provenance: dict[str, Any] = {}
+    method: str = FIRST
+    methods: dict[str, SerializeAsAny[Entry]] = {}
     weights: dict[str, str]
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _entries(cls, given: Any) -> Any:
+        """Each entry as what its method needs."""
+        if not isinstance(given, dict):
+            return given
+        out = {}
+        for name, content in given.items():
+            kind = METHODS[name].entry if name in METHODS else None
+            if kind is None:
+                known = ", ".join(key for key, row in METHODS.items() if row.entry) or "none"
+                raise ValueError(f"this version knows no networks of {name} (known: {known})")
+            try:
+                out[name] = kind.model_validate(content)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"{'.'.join(map(str, (name, *first['loc'])))}: {first['msg']}") from error
+        return out
 
     @model_validator(mode="after")
     def _agree(self) -> BundleSpec:
         k, c = len(self.labels), len(self.channels)
-        for net in (self.prior, self.denoiser):
-            if (net.classes, net.channels, net.dims) != (k, c, self.prepare.dims):
+        nets = [(n.classes, n.channels, n.dims) for n in (self.prior, self.denoiser) if n is not None]
+        for shape in (*nets, *(entry.shape for entry in self.methods.values())):
+            if shape != (k, c, self.prepare.dims):
                 raise ValueError(
-                    f"a network has {net.classes} classes, {net.channels} channels and {net.dims} dimensions, but the "
-                    f"bundle names {k} labels, {c} channels and {self.prepare.dims} dimensions"
+                    "a network has {} classes, {} channels and {} dimensions".format(*shape) + ", but the bundle names "
+                    f"{k} labels, {c} channels and {self.prepare.dims} dimensions"
                 )
         if self.labels[0].value != 0:
             raise ValueError("the first label must be the background, value 0")
         if len({label.value for label in self.labels}) != k:
             raise ValueError("two labels share one value")
-        if self.sampling.lock_method == "hint" and not self.denoiser.hints:
+        if self.sampling.lock_method == "hint" and self.denoiser is not None and not self.denoiser.hints:
             raise ValueError("sampling.lock_method is 'hint', but the denoiser has no hint channels")
-        if set(self.weights) != set(WEIGHTS):
-            raise ValueError(f"weights must name exactly {', '.join(WEIGHTS)}")
+        needed = files_of(self.denoiser is not None, self.methods)
+        if set(self.weights) != set(needed):
+            raise ValueError(f"weights must name exactly {', '.join(needed)}")
+        if self.method not in self.offered:
+            raise ValueError(f"method is {self.method!r}, but the bundle holds what {', '.join(self.offered)} need")
         return self
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Names of the methods that it holds everything for."""
+        return tuple(name for name in METHODS if self._entry(name) is not None)
+
+    def row(self, name: str | None = None) -> Method:
+        """The table's row of a method that it offers; None is its own."""
+        self.entry(name)
+        return METHODS[name or self.method]
+
+    def entry(self, name: str | None = None) -> Entry:
+        """What it says of a method; None is its own.
+
+        Raises
+        ------
+        InputError
+            If it does not offer that method.
+        """
+        name = name or self.method
+        found = self._entry(name)
+        require(
+            found is not None,
+            InputError,
+            f"{self.name} cannot do {name!r}; choose one of {', '.join(self.offered)}, or a bundle that holds its "
+            "networks.",
+        )
+        assert found is not None
+        return found
+
+    def _entry(self, name: str) -> Entry | None:
+        row = METHODS.get(name)
+        if row is None:
+            return None
+        if row.entry is not None:
+            return self.methods.get(name)
+        if row.build is None:
+            sampling = SamplingDefaults(steps=1, samples=min(self.sampling.samples, row.most or self.sampling.samples))
+            return Segmenter(network=self.prior, temperature=self.prior_temperature, sampling=sampling)
+        if self.denoiser is None:
+            return None
+        fitted = {"tau": self.tau, "mean_weight": self.mean_weight}
+        return Diffusion(network=self.denoiser, schedule=self.schedule, sampling=self.sampling, **fitted)
 
     @property
     def values(self) -> np.ndarray:
@@ -231,7 +240,13 @@ class BundleSpec(BaseModel):
     @property
     def rhobar(self) -> Array:
         """The schedule, ``(T + 1,)``."""
-        return cosine_rhobar(self.schedule.T, shift=self.schedule.shift)
+        return self.schedule.rhobar
+
+    @property
+    def width(self) -> int:
+        """Feature maps at full resolution of the widest network it holds: what memory goes by."""
+        entries = (self._entry(name) for name in self.offered)
+        return max(entry.width for entry in entries if entry is not None)
 
 
 def read_spec(where: str | os.PathLike[str]) -> BundleSpec:

@@ -25,7 +25,7 @@ def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int
         prepared = grid * abs(np.linalg.det(volume.affine[:3, :3])) / float(np.prod(spec.prepare.spacing))
     prepared = max(prepared, float(np.prod(spec.prepare.patch)))
     k = len(spec.labels)
-    call = prepared * (10 * spec.denoiser.widths[0] * 4 + 10 * k * 4) * (BACKWARD if method == "guidance" else 1)
+    call = prepared * (10 * spec.width * 4 + 10 * k * 4) * (BACKWARD if method == "guidance" else 1)
     maps = grid * (6 * k * 4 + 4 * 4)
     return PROGRAM + 2 * call + maps + grid * samples
 

@@ -135,6 +135,7 @@ def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Re
         "date": now(),
         "bundle": {"name": bundle.spec.name, "sha256": bundle.digest},
         "request": {
+            "method": r.method,
             "samples": prediction.samples,
             "steps": r.steps,
             "seed": r.seed,

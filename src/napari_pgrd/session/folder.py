@@ -106,6 +106,7 @@ class RequestRecord(_Model):
     batch: int | None
     locks: LocksRecord | None
     lock_method: str | None
+    method: str | None = None
 
 
 class EditsRecord(_Model):

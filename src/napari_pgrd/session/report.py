@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Volume
 from napari_pgrd.io.provenance import RESEARCH_USE
 from napari_pgrd.session.diameter import long_axis
+from napari_pgrd.session.phases import PAUSE, PHASES, SAMPLING
 from napari_pgrd.session.pictures import FIELD, Scene, before_after, overview
 from napari_pgrd.session.summary import PlaceRow, ReviewSummary, counted, progress
 from napari_pgrd.session.volumes import (
@@ -206,16 +208,19 @@ def _made(outcome: Outcome, review: ReviewSummary, made: Mapping[str, Any]) -> s
     grid = " \u00d7 ".join(map(str, volume.shape)) + " voxels"
     if volume.spacing_known:
         grid += " of " + " \u00d7 ".join(f"{s:.3g}" for s in volume.spacing) + " mm"
-    sampling = f"{counted(request['samples'], 'sample')}, {counted(request['steps'], 'step')}, seed {request['seed']}, "
-    sampling += f"solver {request['solver']}, eta {request['eta']:g}; on {made['device']} in {made['precision']}"
+    sampling = f"{counted(request['samples'], 'sample')}, {counted(request['steps'], 'step')}, seed {request['seed']}"
+    if request["solver"] is not None:  # some methods take no steps
+        sampling += f", solver {request['solver']}, eta {request['eta']:g}"
+    sampling += f"; on {made['device']} in {made['precision']}"
     locks = request.get("locks")
     lines = {
         "Model": f"{made['bundle']['name']}, SHA-256 {made['bundle']['sha256']}",
+        "Method": METHODS[request["method"]].title if request.get("method") in METHODS else "",
         "Sampling": sampling,
         "Locked": f"{locks['voxels']} voxels, by {locks['method']}" if locks else "",
         "Image": grid + (", sampled within a box of it" if outcome.box else ""),
         "Edits": ", ".join(f"{kind} {count}" for kind, count in review.edits.items()),
-        "Time": ", ".join(f"{phase} {_duration(seconds)}" for phase, seconds in review.seconds.items()),
+        "Time": _times(review.seconds),
         "Reader": review.initials,
         "Versions": ", ".join(f"{name} {number}" for name, number in made["versions"].items()),
     }
@@ -253,6 +258,14 @@ def _digits(size: float, unit: str) -> int:
 def _date(stamp: str) -> str:
     """As "2025-01-02 10:11 UTC"."""
     return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _times(seconds: Mapping[str, float]) -> str:
+    """As "drawing samples 27 s; reader: Review 3 min 12 s (...)", the rule with the reader's time."""
+    machine = [f"drawing samples {_duration(seconds[SAMPLING])}"] if seconds.get(SAMPLING) else []
+    reader = ", ".join(f"{name.capitalize()} {_duration(seconds[name])}" for name in PHASES if name in seconds)
+    rule = f"tab in sight, window active; pauses of {PAUSE / 60:.0f} min or more left out"
+    return "; ".join(machine + [f"reader: {reader} ({rule})"] * bool(reader))
 
 
 def _duration(seconds: float) -> str:

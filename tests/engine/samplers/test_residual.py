@@ -14,8 +14,8 @@ from scipy.integrate import solve_ivp
 from scipy.stats import chisquare
 from torch import Tensor
 
-from napari_pgrd.engine.errors import BundleError, InputError
-from napari_pgrd.engine.sampler import Case, build_sampler, sample_rng
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.samplers.residual import ResidualSampler
 from napari_pgrd.engine.schedule import cosine_rhobar
 from tests.oracles.closed_forms import knows_the_truth, mixture, onehot
@@ -213,9 +213,4 @@ def test_the_first_state_is_the_prior_and_the_samples_own_noise_at_t_equals_T() 
 )
 def test_a_setting_that_does_not_exist_is_a_sentence(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        build_sampler("pgrd", denoise=_soft_mixture()[1], rhobar=RHOBAR, **options)
-
-
-def test_a_sampler_that_does_not_exist_is_a_sentence() -> None:
-    with pytest.raises(BundleError, match="pgrd"):
-        build_sampler("oracle")
+        ResidualSampler(_soft_mixture()[1], RHOBAR, **options)

@@ -1,0 +1,202 @@
+"""The table of methods: for each its networks, what they are stored in, and how samples are drawn from them.
+
+The window reads it to know what a bundle can do, so it loads torch only inside the functions that build something. How
+a network is trained stands in :mod:`napari_pgrd.train.methods` under the name that a row gives here as ``training``;
+nothing else in the package asks for a method by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_pgrd.engine.entries import Diffusion, Entry
+from napari_pgrd.engine.locks import LockMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_pgrd.engine.request import Request
+    from napari_pgrd.engine.sampler import Sampler
+
+PRIOR = "prior.safetensors"
+FIRST = "pgrd"  # the method that a bundle describes by fields of its own, and does where it says nothing else
+
+
+class Map(NamedTuple):
+    """How a sample's estimates become its probabilities: see :mod:`napari_pgrd.engine.aggregate`.
+
+    ``tau`` is None where the last estimate is a probability already; ``mean_weight`` is the weight of the first one.
+    """
+
+    tau: float | None
+    mean_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What a sampler is made of, all of it on one device.
+
+    Attributes
+    ----------
+    entry : Entry
+        What the bundle says of the method.
+    request : Request
+        Resolved.
+    prior : callable
+        ``image -> pi``.
+    nets : sequence of callables
+        The method's own networks, in the order of its files, run in the device's precision; float32 comes back.
+    """
+
+    entry: Any
+    request: Request
+    prior: Callable[[Tensor], Tensor]
+    nets: Sequence[Callable[..., Tensor]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row.
+
+    Attributes
+    ----------
+    title : str
+        As tables and the window call it.
+    about : str
+        One line for whoever chooses.
+    sampler : callable
+        ``Kit -> Sampler``.
+    map : callable
+        ``Entry -> Map``.
+    files : tuple of str
+        Its own weight files, beside the prior's, which every bundle holds.
+    entry : type, optional
+        What a bundle must say of it under ``methods``; None if it needs nothing beyond the bundle's own fields.
+    build : callable, optional
+        ``Entry -> nn.Module``: the network of each of its files.
+    training : str
+        Key of the training that makes its weights.
+    settings : mapping
+        What of that training's configuration makes this method.
+    stepwise : bool
+        Whether a sample is refined in as many steps as one likes.
+    lock_methods : tuple of str
+        How its samples can be made to agree with locks; empty if they cannot.
+    most : int, optional
+        More samples than this would say nothing new.
+    """
+
+    title: str
+    about: str
+    sampler: Callable[[Kit], Sampler]
+    map: Callable[[Any], Map]
+    files: tuple[str, ...] = ()
+    entry: type[Entry] | None = None
+    build: Callable[[Any], nn.Module] | None = None
+    training: str = "prior"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    stepwise: bool = False
+    lock_methods: tuple[LockMethod, ...] = ()
+    most: int | None = None
+
+
+def _probability(entry: Any) -> Map:
+    return Map(None)
+
+
+def _prior_alone(entry: Any) -> Map:
+    return Map(None, 1.0)
+
+
+def _fitted(entry: Diffusion) -> Map:
+    return Map(entry.tau, entry.mean_weight)
+
+
+def _once(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.prior import DeterministicSampler
+
+    return DeterministicSampler()
+
+
+def _cut(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.prior import ThresholdSampler
+
+    return ThresholdSampler()
+
+
+def _augmented(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.augmentation import AugmentationSampler
+
+    return AugmentationSampler(kit.prior, flat=kit.entry.network.dims == 2)
+
+
+def _residual(kit: Kit) -> Sampler:
+    return _stepwise(kit, kit.nets[0])
+
+
+def _stepwise(kit: Kit, denoise: Callable[..., Tensor]) -> Sampler:
+    from napari_pgrd.engine.samplers.residual import ResidualSampler
+
+    r, schedule = kit.request, kit.entry.schedule
+    options: dict[str, Any] = {"solver": r.solver, "eta": r.eta, "lock_method": r.lock_method or "replacement"}
+    return ResidualSampler(
+        denoise,
+        schedule.rhobar,
+        r.steps or 1,
+        scale=schedule.residual_scale,
+        prior_guided=schedule.prior_guided,
+        zeta=kit.entry.sampling.zeta,
+        **options,
+    )
+
+
+def _denoiser(entry: Diffusion) -> nn.Module:
+    from napari_pgrd.engine.nets import build_denoiser
+
+    return build_denoiser(entry.network.model_copy(update={"supervised": ()}))
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        FIRST: Method(
+            "PGRD",
+            "Prior-guided residual diffusion",
+            _residual,
+            _fitted,
+            ("denoiser.safetensors",),
+            build=_denoiser,
+            training="denoiser",
+            stepwise=True,
+            lock_methods=("replacement", "guidance", "hint"),
+        ),
+        "deterministic": Method(
+            "deterministic U-Net",
+            "The prior alone: one segmentation",
+            _once,
+            _probability,
+            most=1,
+        ),
+        "thresholded": Method(
+            "prior, thresholded",
+            "The prior's probability, cut at evenly spread levels",
+            _cut,
+            _prior_alone,
+        ),
+        "tta": Method(
+            "test-time augmentation",
+            "The prior's answers to the image as it might have been taken",
+            _augmented,
+            _probability,
+        ),
+    }
+)
+
+
+def files_of(denoiser: bool, further: Iterable[str]) -> tuple[str, ...]:
+    """The weight files of a bundle with or without a denoiser and with these further methods."""
+    own = [METHODS[FIRST].files] if denoiser else []
+    own += [METHODS[name].files for name in further if name in METHODS]
+    return (PRIOR, *(file for files in own for file in files))
