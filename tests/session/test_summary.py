@@ -27,7 +27,8 @@ def test_the_record_is_plain_and_does_not_name_the_image() -> None:
         PLACES, (1, 2), "A.B.", {"review": 3.5}, Counter(["stroke", "undo", "stroke"]), source_name="DOE_JANE"
     )
     record = json.loads(json.dumps(review.record()))
-    assert record.keys() == {"places", "slices_seen", "initials", "seconds", "edits"}
+    assert record.keys() == {"places", "slices_seen", "initials", "seconds", "seconds_rule", "edits"}
+    assert "3 minutes or more" in record["seconds_rule"]
     assert record["edits"] == {"stroke": 2, "undo": 1} and record["seconds"] == {"review": 3.5}
     assert [place["state"] for place in record["places"]] == list(STATES)
     assert record["places"][0]["centre"] == [1, 2, 3]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.session.phases import RULE
 
 STATES = ("accepted", "changed", "deferred", "open")
 
@@ -48,7 +49,7 @@ class ReviewSummary:
     slices_seen : (int, int), optional
         How many slices of how many were on the screen.
     seconds : mapping
-        Time in each phase, by its name.
+        Time in each phase, by its name, as :data:`~napari_pgrd.session.phases.RULE` says.
     edits : mapping
         How many edits of each kind the log holds.
     source_name : str, optional
@@ -69,6 +70,7 @@ class ReviewSummary:
             "slices_seen": self.slices_seen,
             "initials": self.initials,
             "seconds": dict(self.seconds),  # asdict would count the items of a Counter
+            "seconds_rule": RULE,
             "edits": dict(self.edits),
         }
 
