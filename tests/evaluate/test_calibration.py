@@ -57,6 +57,24 @@ def test_tau_and_weight_match_a_brute_force_search(blur: float) -> None:
     assert fit.nll_start == pytest.approx(nll(0.1, 0), abs=1e-5)
 
 
+def test_with_several_readers_the_nll_is_the_mean_over_them() -> None:
+    rng = np.random.default_rng(4)
+    logits, readers = rng.normal(0, 2, (2, 400)), rng.integers(0, 2, (4, 400))
+    each = [temperature_nll([logits], [labels], 0.7) for labels in readers]
+    assert temperature_nll([logits], [readers], 0.7) == pytest.approx(np.mean(each), rel=1e-9)
+    yhat = np.clip(softmax(logits, 0) + rng.normal(0, 0.2, (3, 2, 400)), 0, 1)
+    alone = [fit_map([(yhat, yhat, labels)]).nll_start for labels in readers]
+    assert fit_map([(yhat, yhat, readers)]).nll_start == pytest.approx(np.mean(alone), rel=1e-9)
+
+
+def test_where_readers_part_the_temperature_says_so() -> None:
+    """Four readers follow a temperature of 2; a case of which one alone is heard would do as well, not better."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 2, (2, 20_000))
+    readers = np.stack([draw(logits, 2.0, rng) for _ in range(4)])
+    assert fit_temperature([logits], [readers]) == pytest.approx(2, rel=0.03)
+
+
 def test_no_case_is_a_sentence() -> None:
     with pytest.raises(InputError, match="calibration cases"):
         fit_map([])

@@ -53,6 +53,31 @@ def test_samples_that_spread_too_much_are_narrowed() -> None:
     assert low == high == pytest.approx(100)
 
 
+def test_coverage_of_a_random_reader_of_a_new_case_is_what_was_asked() -> None:
+    """Readers of one case share its error, so four times twelve cases are no forty-eight."""
+
+    def cases_of_readers(n: int) -> tuple[list[np.ndarray], np.ndarray]:
+        middle = rng.normal(1000, 150, n)
+        truths = middle[:, None] * rng.normal(1, 0.03, (n, 4))
+        return [rng.normal(m, 15, 16) for m in middle * rng.normal(1, 0.1, n)], truths
+
+    rng, widened = np.random.default_rng(1), []
+    for _ in range(300):
+        fitted = fit_widening(*cases_of_readers(12))
+        samples, truths = cases_of_readers(50)
+        widened += [held(samples, list(truths[:, j]), fitted) for j in range(4)]
+    assert 0.9 <= np.mean(widened) < 0.945
+
+
+def test_widening_of_several_readers_by_hand() -> None:
+    samples = [np.full(4, 100.0)] * 9
+    truths = [[100.0 + i, 100 - i] for i in range(9)]  # of 18 distances 0, 0, 1, 1 ... 8, 8 all of 9, or 16 of 9 + 1
+    assert fit_widening(samples, truths) == pytest.approx(0.08)
+    assert fit_widening(samples, truths, 0.8) == pytest.approx(0.07)
+    with pytest.raises(InputError, match="needs 9 calibration cases or more; there are 8"):
+        fit_widening(samples[:8], truths[:8])
+
+
 def test_too_few_cases_are_refused() -> None:
     with pytest.raises(InputError, match="needs 9 calibration cases or more; there are 8"):
         fit_widening([np.ones(3)] * 8, [1.0] * 8)

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.io.cases import contiguous_split, find_cases, label_names, load_pair, pair, read_names, read_split
+from napari_pgrd.io.cases import (
+    contiguous_split,
+    find_cases,
+    label_names,
+    load_pair,
+    load_readers,
+    pair,
+    read_names,
+    read_split,
+)
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -70,6 +79,69 @@ def test_values_become_class_indices(tmp_path: Path) -> None:
     assert (truth == 1).all()
     with pytest.raises(InputError, match=r"a: the label map holds the values \[7\], but only \[0, 1\] are known"):
         load_pair(case, {0: 0, 1: 1})
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, np.eye(4) if affine is None else affine), path)
+
+
+@pytest.mark.parametrize("folders", [("images", "labels"), ("imagesTr", "labelsTr")])
+def test_every_reader_has_a_folder_of_label_maps(tmp_path: Path, folders: tuple[str, str]) -> None:
+    suffix = "_0000" if folders[0] == "imagesTr" else ""
+    truths = np.random.default_rng(0).integers(0, 2, (3, 4, 5, 6)).astype(np.uint8)
+    truths[1] = 0  # nothing marked is an answer
+    for case in ("a", "b"):
+        save(tmp_path / folders[0] / f"{case}{suffix}.nii.gz", np.ones((4, 5, 6), np.float32))
+        for reader, truth in zip(("ann", "bob", "cem"), truths, strict=True):
+            save(tmp_path / folders[1] / reader / f"{case}.nii.gz", 7 * truth)
+    cases = find_cases(tmp_path)
+    assert [c.name for c in cases] == ["a", "b"]
+    assert [p.parent.name for p in cases[1].labels] == ["ann", "bob", "cem"]
+    volume, read = load_readers(cases[0], {0: 0, 7: 1})
+    assert volume.shape == (4, 5, 6)
+    assert np.array_equal(read, truths)
+    with pytest.raises(InputError, match="a has the label maps of 3 readers, but one truth is needed"):
+        load_pair(cases[0], {0: 0, 7: 1})
+    (tmp_path / folders[1] / "bob" / "b.nii.gz").unlink()
+    with pytest.raises(InputError, match="1 cases lack the label map of bob: b. .*empty map where a reader marked not"):
+        find_cases(tmp_path)
+
+
+def test_faults_of_readers_are_named(tmp_path: Path) -> None:
+    fill(tmp_path / "images", "a", "b")
+    labels = fill(tmp_path / "labels", "a", "b")
+    fill(labels / "ann", "a", "b")
+    with pytest.raises(InputError, match=r"labels holds label maps beside folders of label maps \(ann\)"):
+        find_cases(tmp_path)
+    for path in labels.glob("*.nii.gz"):
+        path.unlink()
+    fill(labels / ".hidden")
+    assert [len(c.labels) for c in find_cases(tmp_path)] == [1, 1]
+    fill(labels / "bob")
+    with pytest.raises(InputError, match="bob in labels holds no .nii"):
+        find_cases(tmp_path)
+    fill(labels / "bob", "b", "c")
+    with pytest.raises(InputError, match="1 cases lack an image or a label: c"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "affine", "sentence"),
+    [
+        (np.zeros((3, 3, 2), np.uint8), np.eye(4), r"a: the label map of bob has shape \(3, 3, 2\), its image"),
+        (np.zeros((3, 3, 3), np.uint8), np.diag([2.0, 1, 1, 1]), "a: image and label map of bob have different"),
+        (np.full((3, 3, 3), 2, np.uint8), np.eye(4), r"a: the label map of bob holds the values \[2\]"),
+        (np.full((3, 3, 3), 0.5, np.float32), np.eye(4), "a, label map of bob: .*values between whole numbers"),
+    ],
+)
+def test_a_bad_map_says_whose_it_is(tmp_path: Path, data: np.ndarray, affine: np.ndarray, sentence: str) -> None:
+    save(tmp_path / "images" / "a.nii.gz", np.ones((3, 3, 3), np.float32))
+    save(tmp_path / "labels" / "ann" / "a.nii.gz", np.zeros((3, 3, 3), np.uint8))
+    save(tmp_path / "labels" / "bob" / "a.nii.gz", data, affine)
+    (case,) = find_cases(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        load_readers(case, {0: 0, 1: 1})
 
 
 def test_lists_of_names(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def test_a_case_that_every_prior_has_seen_is_named() -> None:
 def test_the_names_of_a_batch_are_of_the_cases_it_is_cut_from() -> None:
     shape = (8, 8, 8)
     cases = [
-        TrainCase(f"c{i}", torch.full((1, *shape), float(i)), torch.zeros(shape, dtype=torch.long)) for i in range(5)
+        TrainCase(f"c{i}", torch.full((1, *shape), float(i)), torch.zeros((1, *shape), dtype=torch.uint8))
+        for i in range(5)
     ]
     batches = Batches(cases, 2, PrepareSpec(patch=shape, stride=4), 2, 0, ())
     batches.transform = Compose([])  # whole and as they are

@@ -54,7 +54,7 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
     cases = []
     for seed in range(3):
         volume, label = blob_volume((16, 16, 16), seed=seed)
-        cases.append(TrainCase(str(seed), torch.from_numpy(volume.data), torch.from_numpy(label).long()))
+        cases.append(TrainCase(str(seed), torch.from_numpy(volume.data), torch.from_numpy(label[None])))
     batches = Batches(cases, 3, spec, batch=2, seed=1, mirror=(0,))
     image, y = batches(5)
     batches(0)

@@ -23,10 +23,10 @@ def test_draws_are_the_samples_of_predict(tmp_path: Path) -> None:
     affine = np.diag([-1.0, 1, 1, 1])
     for name, data in (("image", volume.data[0]), ("label", truth)):
         nib.save(nib.Nifti1Image(data, affine), tmp_path / f"{name}.nii.gz")
-    case = CaseFiles("a", (tmp_path / "image.nii.gz",), tmp_path / "label.nii.gz")
+    case = CaseFiles("a", (tmp_path / "image.nii.gz",), (tmp_path / "label.nii.gz",))
     bundle = Bundle.load(make_tiny_bundle(tmp_path / "bundle", mean_weight=0.4))
     ((yhat, first, labels),) = draws(bundle, [case], "cpu")
-    assert np.array_equal(labels, truth.ravel())
+    assert np.array_equal(labels, truth.reshape(1, -1))
     *_, last = predict(read_volume(case.images), bundle, Request(device="cpu"))
     assert last.prediction is not None
     assert yhat.shape == (last.prediction.samples, 3, truth.size)

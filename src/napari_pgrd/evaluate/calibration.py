@@ -1,7 +1,8 @@
 """Fitting the numbers that make probabilities honest: the prior's temperature, and tau and w of the samples' map.
 
 All minimise the negative log-likelihood of the truth, averaged over the voxels of a case and then over cases, on the
-calibration block only.
+calibration block only. Where several readers marked a case, every one of them is a truth, and the mean goes over them
+too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class MapFit(NamedTuple):
 
 
 def temperature_nll(logits: Sequence[Floats], labels: Sequence[Indices], temperature: float) -> float:
-    """NLL of ``softmax(logits / temperature)``; per case ``logits (K, N)`` and true class indices ``labels (N,)``."""
+    """NLL of ``softmax(logits / temperature)``; per case ``logits (K, N)`` and ``labels``, see below."""
     return float(np.mean([_nll(log_softmax(z / temperature, 0), y) for z, y in zip(logits, labels, strict=True)]))
 
 
@@ -47,7 +48,7 @@ def fit_temperature(logits: Sequence[Floats], labels: Sequence[Indices]) -> floa
     ----------
     logits : sequence of (K, N) arrays
         One a case.
-    labels : sequence of (N,) arrays
+    labels : sequence of (N,) or (readers, N) arrays
         True class indices.
     """
     require(len(logits) > 0, InputError, "A temperature needs calibration cases, but none were given.")
@@ -70,7 +71,7 @@ def fit_map(cases: Iterable[tuple[Floats, Floats, Indices]], start: float = 0.1)
     ----------
     cases : iterable of (yhat, first, labels)
         ``yhat (M, K, N)`` estimates of M samples, ``first (M, K, N)`` those of their first network call,
-        ``labels (N,)`` true class indices.
+        ``labels (N,)`` or ``(readers, N)`` true class indices.
     start : float
         The tau to compare with, at w = 0.
     """
@@ -86,11 +87,12 @@ def fit_map(cases: Iterable[tuple[Floats, Floats, Indices]], start: float = 0.1)
 
 def _map_nll(yhat: Floats, first: Floats, labels: Indices, taus: Floats) -> Floats:
     """NLL of one case for every tau and every w, ``(taus, weights)``; only the true class' probability matters."""
+    labels = np.atleast_2d(labels)
     kept = np.maximum(first, 0) + 1e-6
     mean = _true((kept / kept.sum(1, keepdims=True)).mean(0), labels)
     rows = []
     for tau in taus:
-        samples = np.zeros(len(labels))
+        samples = np.zeros(labels.shape)
         for y in yhat:
             z = y.astype(np.float32) / np.float32(tau)
             samples += np.exp(_true(z, labels) - logsumexp(z, 0))
@@ -99,7 +101,7 @@ def _map_nll(yhat: Floats, first: Floats, labels: Indices, taus: Floats) -> Floa
 
 
 def _true(x: Floats, labels: Indices) -> Floats:
-    taken: Floats = np.take_along_axis(x, labels.reshape(1, -1), 0)[0]
+    taken: Floats = np.take_along_axis(x, labels, 0)  # (readers, N)
     return taken
 
 
@@ -108,8 +110,7 @@ def _floored(p: Floats) -> float:
 
 
 def _nll(log_p: Floats, labels: Indices) -> float:
-    true = np.take_along_axis(log_p, labels.reshape(1, -1), 0)
-    return float(-np.maximum(true, np.log(FLOOR)).mean())
+    return float(-np.maximum(_true(log_p, np.atleast_2d(labels)), np.log(FLOOR)).mean())
 
 
 def _vertex(x: Floats, y: Floats) -> tuple[float, float]:

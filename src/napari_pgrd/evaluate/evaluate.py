@@ -21,11 +21,10 @@ from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.evaluate import metrics
 from napari_pgrd.evaluate.case import among, believe
-from napari_pgrd.evaluate.items import load_case
 from napari_pgrd.evaluate.raters import majority
 from napari_pgrd.evaluate.surfaces import surfaces
 from napari_pgrd.evaluate.volumes import conformal_range
-from napari_pgrd.io.cases import CaseFiles
+from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
 
 METHODS = ("pgrd", "prior", "prior_scaled")
@@ -62,7 +61,7 @@ def evaluate(
     runner = Runner(bundle, resolve(request.device))
     rows: dict[str, list[Row]] = {m: [] for m in METHODS}
     for i, case in enumerate(cases):
-        volume, truths = load_case(case, index)
+        volume, truths = load_readers(case, index)
 
         def heard(fraction: float, done: int = i, name: str = case.name) -> None:
             say((done + fraction) / len(cases), name)

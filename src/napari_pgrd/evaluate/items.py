@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.io.cases import BLOCKS, CaseFiles, choose, load_pair, read_names
+from napari_pgrd.io.cases import BLOCKS, CaseFiles, choose, load_readers, read_names
 
 SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -34,7 +34,7 @@ class Item:
 
     def load(self, values: Mapping[int, int]) -> tuple[Volume, NDArray[np.int64]]:
         """The image, and class indices ``(R, x, y, z)`` of its raters."""
-        volume, truths = load_case(self.case, values)
+        volume, truths = load_readers(self.case, values)
         if self.slice is None:
             return volume, truths
         nx, ny, nz = volume.shape
@@ -45,12 +45,6 @@ class Item:
         )
         part = slice(self.slice, self.slice + 1)
         return volume.crop(((0, nx), (0, ny), (part.start, part.stop))), truths[..., part]
-
-
-def load_case(case: CaseFiles, values: Mapping[int, int]) -> tuple[Volume, NDArray[np.int64]]:
-    """Read one case; raters come first in the label map, ``(R, x, y, z)``."""
-    volume, truth = load_pair(case, values)
-    return volume, truth if truth.ndim == 4 else truth[None]
 
 
 def read_items(path: Path, block: str, found: Sequence[CaseFiles]) -> list[Item]:

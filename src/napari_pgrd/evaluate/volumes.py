@@ -36,15 +36,20 @@ def conformal_range(volumes: ArrayLike, widening: float) -> tuple[float, float]:
     return max(low, 0.0), max(high, 0.0)
 
 
-def fit_widening(samples: Sequence[NDArray[np.number]], truths: Sequence[float], level: float = LEVEL) -> float:
+def fit_widening(samples: Sequence[NDArray[np.number]], truths: Sequence[ArrayLike], level: float = LEVEL) -> float:
     """What to widen by, relative to the median volume.
+
+    Readers of one case are not independent of each other, cases are. So the quantile is that of hierarchical conformal
+    prediction (Lee, Barber, Willett 2023): a new case weighs as much as one of those at hand, however many readers each
+    has. The interval then holds the volume that a reader of a new case finds, drawn at random, with the level's
+    probability.
 
     Parameters
     ----------
     samples : sequence of (M,) arrays
         Volumes of the samples of each calibration case.
-    truths : sequence of float
-        The true volume of each.
+    truths : sequence of float or (readers,) arrays
+        The true volume of each, by one reader or by several; as many for all.
     level : float
         How often the interval shall hold the truth.
 
@@ -54,10 +59,11 @@ def fit_widening(samples: Sequence[NDArray[np.number]], truths: Sequence[float],
         If there are too few cases for that level: it needs ``n >= level / (1 - level)``.
     """
     n = len(truths)
+    readers = np.size(truths[0]) if n else 1
     # The quantile among n + 1, the new case being one of them; the tolerance because 0.9 * 10 is 9.000000000000002.
-    rank = math.ceil((n + 1) * level - 1e-9)
+    rank = math.ceil((n + 1) * readers * level - 1e-9)
     require(
-        rank <= n,
+        rank <= n * readers,
         InputError,
         f"An interval that holds {level:.0%} of the volumes needs {math.ceil(level / (1 - level) - 1e-9)} calibration "
         f"cases or more; there are {n}.",
@@ -65,5 +71,6 @@ def fit_widening(samples: Sequence[NDArray[np.number]], truths: Sequence[float],
     scores = []
     for volumes, truth in zip(samples, truths, strict=True):
         low, high = sample_range(volumes)
-        scores.append(max(low - truth, truth - high) / max(float(np.median(volumes)), 1e-9))
-    return float(np.sort(scores)[rank - 1])
+        true = np.atleast_1d(np.asarray(truth, float))
+        scores.append(np.maximum(low - true, true - high) / max(float(np.median(volumes)), 1e-9))
+    return float(np.sort(np.concatenate(scores))[rank - 1])

@@ -1,4 +1,9 @@
-"""Cases on disk: images and label maps found in folders, matched by name and checked one by one."""
+"""Cases on disk: images and label maps found in folders, matched by name and checked one by one.
+
+A case has one label map, or one of each of several readers. The maps of one reader then lie in a folder of their own
+inside the folder of labels, whose name is up to you: ``labels/reader1/CASE.nii.gz``, ``labels/reader2/CASE.nii.gz``. An
+empty map is an answer, too; a missing one is a fault.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +26,20 @@ BLOCKS = ("train", "calibration", "validation")
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """One case on disk: a file per channel, and its label map."""
+    """One case on disk: a file per channel, and a label map per reader, in the order of the readers' folders."""
 
     name: str
     images: tuple[Path, ...]
-    label: Path
+    labels: tuple[Path, ...]
 
 
 def find_cases(folder: str | Path) -> list[CaseFiles]:
-    """Find the cases of nnU-Net's raw layout or of a plain ``images/`` + ``labels/`` pair.
+    """Find the cases of nnU-Net's raw layout or of a plain ``images/`` + ``labels/`` pair, of one or several readers.
 
     Raises
     ------
     InputError
-        Naming every image without a label and every label without an image.
+        Naming cases without an image, or without the label map of a reader.
     """
     root = Path(folder)
     for images, labels, nnunet in (("imagesTr", "labelsTr", True), ("images", "labels", False)):
@@ -53,28 +58,64 @@ def pair(images: Path, labels: Path, channel_suffix: bool | None = None) -> list
     """
     for folder in (images, labels):
         require(folder.is_dir(), InputError, f"There is no folder {folder.name}. Check the path.")
-    files, maps = (
-        [p for p in sorted(f.iterdir()) if is_nifti(p) and not p.name.startswith(".")] for f in (images, labels)
-    )
-    by_label = {stem(p): p for p in maps}
+    files = _files(images)
+    readers = _readers(labels)
+    maps = [{stem(p): p for p in _files(folder)} for folder in readers]
+    known = set().union(*maps)
     if channel_suffix is None:
-        channel_suffix = all(CHANNEL.search(stem(p)) and stem(p) not in by_label for p in files)
+        channel_suffix = all(CHANNEL.search(stem(p)) and stem(p) not in known for p in files)
     by_case: dict[str, list[Path]] = {}
     for path in files:
         by_case.setdefault(CHANNEL.sub("", stem(path)) if channel_suffix else stem(path), []).append(path)
-    lonely = sorted(set(by_case) ^ set(by_label))
+    lonely = sorted(set(by_case) ^ known)
     require(
         not lonely,
         InputError,
-        f"{len(lonely)} cases lack an image or a label: {', '.join(lonely[:5])}{' ...' if len(lonely) > 5 else ''}. "
+        f"{len(lonely)} cases lack an image or a label: {_first(lonely)}. "
         "Every image needs a label file of the same name.",
     )
+    for folder, by_label in zip(readers, maps, strict=True):
+        missing = sorted(known - set(by_label))
+        require(
+            not missing,
+            InputError,
+            f"{len(missing)} cases lack the label map of {folder.name}: {_first(missing)}. Every reader needs one of "
+            "every case; write an empty map where a reader marked nothing.",
+        )
     require(bool(by_case), InputError, f"{images.name} holds no {' or '.join(SUFFIXES)} file.")
     counts = {len(v) for v in by_case.values()}
     require(
         len(counts) == 1, InputError, f"Cases have different numbers of channels ({sorted(counts)}); give all the same."
     )
-    return [CaseFiles(name, tuple(files), by_label[name]) for name, files in by_case.items()]
+    return [CaseFiles(name, tuple(files), tuple(m[name] for m in maps)) for name, files in by_case.items()]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.iterdir()) if p.is_file() and is_nifti(p) and not p.name.startswith(".")]
+
+
+def _readers(labels: Path) -> list[Path]:
+    """The folders of label maps, one a reader; the folder of labels itself where there is one reader."""
+    inside = [p for p in sorted(labels.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    folders = [p for p in inside if _files(p)]
+    require(
+        not (folders and _files(labels)),
+        InputError,
+        f"{labels.name} holds label maps beside folders of label maps ({_first([p.name for p in folders])}). Give a "
+        "folder to every reader, or to none.",
+    )
+    empty = [p.name for p in inside if p not in folders]
+    require(
+        not (folders and empty),
+        InputError,
+        f"{_first(empty)} in {labels.name} holds no {' or '.join(SUFFIXES)} file, unlike the folders of other "
+        "readers. Add that reader's maps or remove the folder.",
+    )
+    return folders or [labels]
+
+
+def _first(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + " ..." * (len(names) > most)
 
 
 def label_names(folder: str | Path) -> dict[int, str] | None:
@@ -143,30 +184,57 @@ def choose(cases: Sequence[CaseFiles], names: Sequence[str]) -> list[CaseFiles]:
 
 
 def load_pair(case: CaseFiles, values: Mapping[int, int]) -> tuple[Volume, NDArray[np.int64]]:
-    """Read and check one case; the label map comes back as class indices on the source grid."""
+    """Read and check one case of one reader: the image, and its label map as class indices on the image's grid."""
+    require(
+        len(case.labels) == 1,
+        InputError,
+        f"{case.name} has the label maps of {len(case.labels)} readers, but one truth is needed here. Give the folder "
+        "of one reader as labels.",
+    )
+    volume, labels = load_readers(case, values)
+    return volume, labels[0]
+
+
+def load_readers(case: CaseFiles, values: Mapping[int, int]) -> tuple[Volume, NDArray[np.int64]]:
+    """Read and check one case: the image, and ``(readers, x, y, z)`` class indices on its grid.
+
+    Raises
+    ------
+    InputError
+        Naming the case, and with several readers whose map it is.
+    """
     volume = read_volume(case.images)
-    labels, grid = read_labels(case.label)
+    maps = [_load_label(case, path, volume, values) for path in case.labels]
+    return volume, np.stack(maps)
+
+
+def _load_label(case: CaseFiles, path: Path, volume: Volume, values: Mapping[int, int]) -> NDArray[np.int64]:
+    whose = f" of {path.parent.name}" if len(case.labels) > 1 else ""
+    try:
+        labels, grid = read_labels(path)
+    except InputError as error:
+        raise InputError(f"{case.name}, label map{whose}: {error}") from error
     require(
         labels.shape == volume.shape,
         InputError,
-        f"{case.name}: the label map has shape {labels.shape}, its image {volume.shape}. They must be equal.",
+        f"{case.name}: the label map{whose} has shape {labels.shape}, its image {volume.shape}. They must be equal.",
     )
     require(
         bool(np.allclose(grid.affine, volume.affine, atol=1e-2)),
         InputError,
-        f"{case.name}: image and label map have different affines, so they do not lie on each other. "
+        f"{case.name}: image and label map{whose} have different affines, so they do not lie on each other. "
         "Repair one of them.",
     )
-    return volume, to_indices(labels, values, case.name)
+    return to_indices(labels, values, case.name, whose)
 
 
-def to_indices(labels: NDArray[np.int32], values: Mapping[int, int], name: str) -> NDArray[np.int64]:
+def to_indices(labels: NDArray[np.int32], values: Mapping[int, int], name: str, whose: str = "") -> NDArray[np.int64]:
     """Label values to class indices, refusing a value the model does not know."""
     unknown = sorted(set(np.unique(labels).tolist()) - set(values))
     require(
         not unknown,
         InputError,
-        f"{name}: the label map holds the values {unknown}, but only {sorted(values)} are known. "
+        f"{name}: the label map{whose} holds the values {unknown}, but only {sorted(values)} are known. "
         "Correct the map or name the label.",
     )
     out = np.zeros(labels.shape, np.int64)

@@ -33,6 +33,8 @@ class Optimisation(BaseModel):
     validate_cases: int = Field(8, ge=1)
     checkpoint_seconds: float = Field(60.0, gt=0)
     mirror: tuple[int, ...] = ()
+    # Left out of records at its default, so that trainings begun before it existed go on.
+    translate: float = Field(4.0, ge=0, exclude_if=lambda value: value == 4.0)
 
 
 class PriorTraining(BaseModel):
@@ -112,6 +114,9 @@ def read_config(path: str | Path | None, kind: type[Config]) -> Config:
             raise InputError(f"There is no preset {preset!r} here; the denoiser has one, 'paper'.")
         optimisation = {**PAPER["optimisation"], **table.get("optimisation", {})}
         table = {**PAPER, **table, "optimisation": optimisation}
+    prepare = table.get("prepare")
+    if isinstance(prepare, dict) and prepare.get("spacing") == "none":
+        table["prepare"] = {**prepare, "spacing": None}  # TOML has no word for it
     if "labels" in table:
         table["labels"] = {int(k): v for k, v in table["labels"].items()}
     try:

@@ -1,4 +1,8 @@
-"""Training cases: loaded, prepared, augmented."""
+"""Training cases: loaded, prepared, augmented.
+
+Where several readers marked a case, every training item takes the map of one of them, drawn at random: over many items
+the networks meet each answer as often as it was given.
+"""
 
 from __future__ import annotations
 
@@ -26,37 +30,41 @@ from torch import Tensor
 
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.spec import PrepareSpec
-from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.cases import CaseFiles, load_readers
 
 set_track_meta(False)  # plain tensors: geometry is ours
 
 
 @dataclass(frozen=True)
 class TrainCase:
-    """One case in memory: ``image (C, *spatial)`` float32, ``label (*spatial)`` class indices, not padded yet."""
+    """One case in memory, padded to the patch and the stride.
+
+    ``image (C, *spatial)`` is float32; ``labels (readers, *spatial)`` are class indices, uint8 to save memory.
+    """
 
     name: str
     image: Tensor
-    label: Tensor
+    labels: Tensor
 
 
 def load_case(case: CaseFiles, spec: PrepareSpec, values: Mapping[int, int]) -> TrainCase:
     """Read, check and prepare one case for training."""
-    volume, labels = load_pair(case, values)
+    volume, labels = load_readers(case, values)
     image, restore = prepare(volume, spec)
-    index = restore.reorder.apply(labels[None])[0]
-    target = torch.from_numpy(np.ascontiguousarray(index))
+    target = torch.from_numpy(np.ascontiguousarray(restore.reorder.apply(labels), np.uint8))
     if restore.resampled != restore.original:
-        target = torch.nn.functional.interpolate(target[None, None].float(), restore.resampled, mode="nearest-exact")[
-            0, 0
-        ].long()
+        target = torch.nn.functional.interpolate(target[None], restore.resampled, mode="nearest-exact")[0]
     pads = [p for lo, hi in reversed(restore.padding) for p in (lo, hi)]
     return TrainCase(case.name, image[0], torch.nn.functional.pad(target, pads))
 
 
-def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence[int]) -> Any:
-    """MONAI transforms on ``{"image": (C, ...), "label": (K, ...) one-hot}`` that also cut the patch out."""
+def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence[int], translate: float = 4.0) -> Any:
+    """MONAI transforms on ``{"image": (C, ...), "label": (K, ...) one-hot}`` that also cut the patch out.
+
+    The patch comes from the middle, moved by up to ``translate`` voxels along each axis.
+    """
     turn = 0.26 if dims == 3 else 3.14  # a head lies nearly straight, a slice patch any way round
+    linear = "trilinear" if dims == 3 else "bilinear"
     both = ["image", "label"]
     spatial: list[Any] = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in mirror]
     spatial.append(
@@ -66,7 +74,7 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
             rotate_range=[turn] * (3 if dims == 3 else 1),
             scale_range=[0.12] * dims,
             shear_range=[0.05] * (dims * (dims - 1)),
-            translate_range=[4.0] * dims,
+            translate_range=[translate] * dims,
             spatial_size=list(patch)[:dims],
             mode="bilinear",
             padding_mode="border",
@@ -81,7 +89,7 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
             OneOf(
                 [
                     RandGaussianSmoothd(image, prob=0.3),
-                    RandSimulateLowResolutiond(image, prob=0.3, zoom_range=(0.6, 1.0)),
+                    RandSimulateLowResolutiond(image, prob=0.3, zoom_range=(0.6, 1.0), upsample_mode=linear),
                 ]
             ),
             RandGaussianNoised(image, prob=0.3, std=0.15),
@@ -93,13 +101,23 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
 
 
 class Batches:
-    """Augmented batches that depend on ``(seed, step)`` alone, so a resumed training continues the same sequence."""
+    """Augmented batches that depend on ``(seed, step)`` alone, so a resumed training continues the same sequence.
+
+    In 2D an item is one slice, drawn at random. Of several readers one is drawn for each item.
+    """
 
     def __init__(
-        self, cases: Sequence[TrainCase], classes: int, spec: PrepareSpec, batch: int, seed: int, mirror: Sequence[int]
+        self,
+        cases: Sequence[TrainCase],
+        classes: int,
+        spec: PrepareSpec,
+        batch: int,
+        seed: int,
+        mirror: Sequence[int],
+        translate: float = 4.0,
     ) -> None:
         self.cases, self.classes, self.batch, self.seed = list(cases), classes, batch, seed
-        self.transform = augmentation(classes, spec.patch, spec.dims, mirror)
+        self.transform = augmentation(classes, spec.patch, spec.dims, mirror, translate)
         self.dims = spec.dims
 
     def names(self, step: int) -> list[str]:
@@ -118,14 +136,15 @@ class Batches:
         """``image (B, C, *patch)`` and one-hot ``y (B, K, *patch)``."""
         rng = np.random.default_rng((self.seed, step))
         self.transform.set_random_state(seed=int(rng.integers(2**31)))
-        images, labels = [], []
+        images, truths = [], []
         for case in self._chosen(step):
-            image, label = case.image, case.label
+            image, labels = case.image, case.labels
             if self.dims == 2:
-                z = int(rng.integers(label.shape[-1]))
-                image, label = image[..., z], label[..., z]
-            hot = torch.nn.functional.one_hot(label, self.classes).movedim(-1, 0).float()
+                z = int(rng.integers(labels.shape[-1]))
+                image, labels = image[..., z], labels[..., z]
+            reader = int(rng.integers(len(labels))) if len(labels) > 1 else 0
+            hot = torch.nn.functional.one_hot(labels[reader].long(), self.classes).movedim(-1, 0).float()
             out = self.transform({"image": image, "label": hot})
             images.append(out["image"])
-            labels.append(torch.nn.functional.one_hot(out["label"].argmax(0), self.classes).movedim(-1, 0).float())
-        return torch.stack(images), torch.stack(labels)
+            truths.append(torch.nn.functional.one_hot(out["label"].argmax(0), self.classes).movedim(-1, 0).float())
+        return torch.stack(images), torch.stack(truths)

@@ -73,7 +73,7 @@ def train_denoiser(
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, beside, *others, *began))
     pi_of_case.use(trainer.precision)
     o = config.optimisation
-    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror)
+    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate)
     rhobar = cosine_rhobar(config.T, shift=config.shift)
     objective = Objective(config, rhobar, pi_of_case, batches.names)
 
@@ -160,14 +160,9 @@ def complete(
     if std is None:
         squares = []
         for case in cases[:24]:
-            y = nn.functional.one_hot(case.label, prior.classes).movedim(-1, 0).float()
-            image = case.image
-            if prior.dims == 2:
-                y, image = y.movedim(-1, 0), image.movedim(-1, 0)
-            else:
-                y, image = y[None], image[None]
-            y, image = y.to(pi_of.prior.device), image.to(pi_of.prior.device)
-            pi = pi_of(image, [case.name] * len(image)) if config.prior_guided else torch.zeros_like(y)
+            y = nn.functional.one_hot(case.labels.long(), prior.classes).movedim(-1, 1).float()  # (readers, K, ...)
+            y, image = y.to(pi_of.prior.device), case.image[None].to(pi_of.prior.device)
+            pi = pi_of(image, [case.name]) if config.prior_guided else torch.zeros_like(y)
             squares.append(float(process.residual(y, pi, config.residual_scale).square().mean()))
         std = round(float(np.sqrt(np.mean(squares))), 4)
         kept.write_text(json.dumps({"residual_std": std}), encoding="utf-8")
@@ -217,6 +212,6 @@ def watch(
     out = {}
     for key, maps in rows.items():
         out[f"dice_{key}"] = dice_scores([p.argmax(0) for p in maps], cases, first.labels)["dice"]
-        true = [p.gather(0, c.label[None]).clamp_min(1e-6).log().mean() for p, c in zip(maps, cases, strict=True)]
+        true = [p.gather(0, c.labels.long()).clamp_min(1e-6).log().mean() for p, c in zip(maps, cases, strict=True)]
         out[f"nll_{key}"] = -float(torch.stack(true).mean())
     return out

@@ -23,7 +23,7 @@ from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, SamplingDefaults, Scope
 from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
 from napari_pgrd.evaluate.volumes import LEVEL, fit_widening
-from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
@@ -117,11 +117,11 @@ def pack(
 def _counting(
     cases: Iterable[tuple[Floats, Floats, Indices]], volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> Iterator[tuple[Floats, Floats, Indices]]:
-    """Pass the draws on, noting the voxels ``(M, K)`` of each sample's classes and those of the truth ``(K,)``."""
+    """Pass the draws on, noting the voxels of each class by sample ``(M, K)`` and by reader ``(readers, K)``."""
     for yhat, first, truth in cases:
         k = yhat.shape[1]
         counts = np.stack([np.bincount(y.argmax(0), minlength=k) for y in yhat])
-        volumes.append((counts, np.bincount(truth, minlength=k)))
+        volumes.append((counts, np.stack([np.bincount(one, minlength=k) for one in truth])))
         yield yhat, first, truth
 
 
@@ -131,7 +131,7 @@ def fit_interval(
     """The conformal interval of every label but the background; None where the cases are too few for one."""
     try:
         widening = {
-            label.name: round(fit_widening([c[:, k] for c, _ in volumes], [float(t[k]) for _, t in volumes]), 4)
+            label.name: round(fit_widening([c[:, k] for c, _ in volumes], [t[:, k] for _, t in volumes]), 4)
             for k, label in enumerate(meta.labels)
             if k
         }
@@ -190,13 +190,13 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
 def draws(
     bundle: Bundle, cases: Sequence[CaseFiles], device: str, say: Say = lambda text: None
 ) -> Iterator[tuple[Floats, Floats, Indices]]:
-    """Per case the last and first estimates ``(M, K, N)`` of the default sampling at seed 0; the truth ``(N,)``."""
+    """Per case last and first estimates ``(M, K, N)`` of the default sampling at seed 0, and truths ``(readers, N)``."""
     request = Request(device=device).resolved(bundle.spec)
     runner = Runner(bundle, resolve(device))
     sampler = runner.sampler(request)
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
     for done, case in enumerate(cases, 1):
-        volume, truth = load_pair(case, index)
+        volume, truth = load_readers(case, index)
         image, restore = prepare(volume, bundle.spec.prepare)
         image = image.to(runner.device)
         pi = runner.prior(image)
@@ -211,4 +211,4 @@ def draws(
             parts.append(restore(y).flatten(2).cpu())
             firsts.append(restore(first).flatten(2).cpu())
         say(f"samples of {done}/{len(cases)} calibration cases")
-        yield torch.cat(parts).numpy(), torch.cat(firsts).numpy(), truth.ravel()
+        yield torch.cat(parts).numpy(), torch.cat(firsts).numpy(), truth.reshape(len(truth), -1)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from safetensors import SafetensorError
@@ -20,7 +21,9 @@ from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, load_weights, na
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.spec import BundleSpec, find, read_spec
 from napari_pgrd.evaluate.calibration import fit_temperature, temperature_nll
-from napari_pgrd.io.cases import CaseFiles, load_pair
+from napari_pgrd.evaluate.metrics import dice
+from napari_pgrd.evaluate.raters import majority
+from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.train.config import PriorTraining
 from napari_pgrd.train.data import Batches, TrainCase, load_case
@@ -58,7 +61,7 @@ def train_prior(
     began, before = start_from(start, net, "prior", say)
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
     o = config.optimisation
-    batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror)
+    batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate)
     criterion = PriorLoss()
 
     def loss(model: nn.Module, batch: Batch, step: int) -> Tensor:
@@ -83,12 +86,12 @@ def calibrate(
     config, net = load_prior(folder, device)
     logits, labels = [], []
     for case in cases:
-        volume, truth = load_pair(case, index)
+        volume, truths = load_readers(case, index)
         image, restore = prepare(volume, config.prepare)
         with torch.no_grad(), autocast(device):
             z = net(image.to(device)).float()
         logits.append(restore(z)[0].flatten(1).cpu().numpy())
-        labels.append(truth.ravel())
+        labels.append(truths.reshape(len(truths), -1))
     temperature = round(fit_temperature(logits, labels), 4)
     before, after = (temperature_nll(logits, labels, t) for t in (1.0, temperature))
     record = read_record(folder)
@@ -174,19 +177,13 @@ def load_cases(
 
 
 def dice_scores(predicted: Sequence[Tensor], cases: Sequence[TrainCase], labels: Mapping[int, str]) -> dict[str, float]:
-    """Mean Dice over cases for each class, to watch a training by."""
-    out = {}
-    for i, value in enumerate(sorted(labels)):
-        if i == 0:
-            continue
-        scores = []
-        for p, case in zip(predicted, cases, strict=True):
-            a, b = p == i, case.label == i
-            total = int(a.sum() + b.sum())
-            scores.append(2 * int((a & b).sum()) / total if total else 1.0)
-        out[f"dice_{labels[value]}"] = sum(scores) / len(scores)
-    out["dice"] = sum(out.values()) / len(out)
-    return out
+    """Mean Dice over cases for each class, to watch a training by; against what at least half of the readers marked."""
+    scores = [
+        dice(p.numpy(), majority(case.labels.numpy()), len(labels)) for p, case in zip(predicted, cases, strict=True)
+    ]
+    means = np.mean(scores, 0)
+    out = {f"dice_{labels[value]}": float(means[i]) for i, value in enumerate(sorted(labels)[1:])}
+    return {**out, "dice": float(means.mean())}
 
 
 def fingerprint(config: BaseModel, cases: Sequence[CaseFiles], *more: str) -> str:
