@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from napari_pgrd.cli import bundles, inference, training
+from napari_pgrd.cli import bundles, comparing, inference, training
 from napari_pgrd.engine.errors import PgrdError
 
 INTERRUPTED, REFUSED = 130, 2
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (inference.predict, inference.evaluate, inference.demo, inference.review):
+for command in (inference.predict, inference.evaluate, comparing.compare, inference.demo, inference.review):
     app.command()(command)
 app.add_typer(training.app, name="train")
 app.add_typer(bundles.app, name="bundle")

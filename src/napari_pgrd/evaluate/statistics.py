@@ -45,7 +45,7 @@ def paired(first: Values, second: Values) -> Paired:
         return Paired(len(both), difference, None, None)
     if not (a - b).any():
         return Paired(len(both), 0.0, 1.0, 1.0)
-    if np.ptp(a - b) == 0:  # t is infinite: all differ by the same
+    if np.ptp(a - b) <= 1e-9 * abs(difference):  # t is infinite: all differ by the same
         return Paired(len(both), difference, 0.0, float(wilcoxon(a, b).pvalue))
     return Paired(len(both), difference, float(ttest_rel(a, b).pvalue), float(wilcoxon(a, b).pvalue))
 
