@@ -167,8 +167,8 @@ def test_how_it_was_made_stands_below(page: Page) -> None:
         "2 samples, 7 steps, seed 43, solver dpmpp2m, eta 0.25; on cpu in float32",
         "20 \u00d7 24 \u00d7 18 voxels of 1 \u00d7 0.5 \u00d7 2 mm",
         "stroke 12, undo 2",
-        "drawing samples 27 s; reader: Review 3 min 12 s, Correct 1 h 1 min 1 s (tab in sight, window active; pauses of 3 "
-        "min or more left out)",
+        "drawing samples 27 s; reader: Review 3 min 12 s, Correct 1 h 1 min 1 s (tab in sight, window active; pauses "
+        "of 3 min or more left out)",
         "napari-pgrd 9.8.7, torch 6.5.4",
         "read by A.B.",
         "2025-01-02 10:11 UTC",

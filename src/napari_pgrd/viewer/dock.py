@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QTabWidget, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import Phase, controls
+from napari_pgrd.viewer.attention import Attention
 from napari_pgrd.viewer.correct_panel import CorrectPanel
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
@@ -127,6 +128,7 @@ class ReviewDock(QWidget):
         self.drops = NiftiDrops(
             viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
         )
+        self.attention = Attention(viewer.window._qt_window, self, self.tabs, self.saving.clock)
         self.tabs.currentChanged.connect(self._tab_changed)
         self.saving.resumed.connect(self._show_tab)
         self.desk.state.events.connect(self.refresh)
@@ -200,6 +202,7 @@ class ReviewDock(QWidget):
             self.planes.close()
             self.window_level.close()
             self.drops.close()
+            self.attention.close()
             self.saving.close()
             self.resampling.close()
             self.tools.close()

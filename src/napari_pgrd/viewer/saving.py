@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_pgrd.session import autosave
 from napari_pgrd.session.autosave import Autosave, Left
 from napari_pgrd.session.correction import Correction
 from napari_pgrd.session.folder import ImageMark
+from napari_pgrd.session.phases import SAMPLING, PhaseClock
 from napari_pgrd.session.review import Review, bundle_mark, load, save
 from napari_pgrd.session.state import Phase
 from napari_pgrd.session.summary import PlaceRow, ReviewSummary
@@ -43,6 +45,7 @@ class Saving:
 
     def __init__(self, desk: Desk, corrections: Corrections, places: PlacesDesk) -> None:
         self.desk, self.corrections, self.places = desk, corrections, places
+        self.clock = PhaseClock()  # the reader's time with this review
         self.tab: Callable[[], str] = lambda: ""
         """The tab that the reader works on; set by whoever knows."""
         self.left: list[Left] = []  # reviews that a crash left behind
@@ -136,7 +139,10 @@ class Saving:
         layer = self.corrections.layer
         correction = self._watched.get(layer) if layer is not None else None
         edits = Counter(entry.kind for entry in correction.log.entries) if correction is not None else Counter()
-        return ReviewSummary(rows, seen.count(seen.fullest), initials, {"sampling": self.desk.state.seconds}, edits)
+        return ReviewSummary(rows, seen.count(seen.fullest), initials, self._phases(), edits)
+
+    def _phases(self) -> dict[str, float]:
+        return {SAMPLING: self.desk.state.seconds, **self.clock.seconds}
 
     # ---- a folder of the reader's choice
 
@@ -180,6 +186,7 @@ class Saving:
         review.image.check(self._volume())
         show(self.desk, review)
         self.running, self._saved = running, review.prediction
+        self.clock.go_on_from(review.phases)
         layers = [self._bring_back(correction) for correction in review.corrections]
         self.places.bring_back(review.places, review.seen, int(review.view.get("place", -1)))
         look(self.desk, review.view, layers)
@@ -286,9 +293,8 @@ class Saving:
 
     def _rest(self) -> dict[str, Any]:
         """States, slices seen and what is on the screen."""
-        phases = {"sampling": self.desk.state.seconds}
         seen = dict(self.places.seen.seen)
-        return {"places": self.places.places.record, "seen": seen, "view": self._view(), "phases": phases}
+        return {"places": self.places.places.record, "seen": seen, "view": self._view(), "phases": self._phases()}
 
     def _view(self) -> dict[str, Any]:
         viewer, tab = self.desk.viewer, self.tab()
@@ -323,12 +329,16 @@ class Saving:
         self._later.stop()
         self._look_at_all()
         running, self.running, self._saved = self.running, None, None
+        phases = self._phases()
+        self.clock.go_on_from({})
         self._watched.clear()
         if running is not None:
-            try:
-                running.finish() if self.desk.state.exported else running.leave()
-            except PgrdError as error:
-                self._say(str(error))
+            let_go = running.finish if self.desk.state.exported else running.leave
+            for step in (partial(running.update, phases=phases), let_go):
+                try:
+                    step()
+                except PgrdError as error:
+                    self._say(str(error))
 
     def _say(self, text: str) -> None:
         self.sentence = text
