@@ -250,6 +250,38 @@ def test_a_dragged_vertex_changes_pixels_beside_it_only(axis):
     assert (change.values == 1).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_pieces_dragged_over_each_other_become_their_union(axis):
+    flat = np.zeros((12, 14), np.uint8)
+    flat[1:5, 1:5] = flat[7:11, 7:12] = 3
+    flat[8:10, 9:11] = 0  # a hole in the second
+    flat[5, 5] = 2
+    labels = np.moveaxis(np.stack([flat, flat * 0, flat]), 0, axis)
+    before = outline(labels, 3, axis, 0, tolerance=0)
+    first, second = sorted(before, key=lambda polygon: polygon.exterior[:, 0].min())
+    assert len(before) == 2 and len(second.holes) == 1
+    for by, order in ((4, 1), (4, -1), (6, 1), (6, -1)):
+        moved = Polygon(first.exterior + by)
+        after = redraw(labels, 3, axis, 0, [moved, second][::order], before).applied_to(labels)
+        expected = flat.copy()
+        expected[1:5, 1:5] = 0
+        expected[1 + by : 5 + by, 1 + by : 5 + by] = 3  # its hole is filled where the first lies over it
+        expected[7:11, 7:12][flat[7:11, 7:12] == 3] = 3
+        expected[5, 5] = 2  # another label keeps its voxel
+        np.testing.assert_array_equal(np.take(after, 0, axis), expected)
+        np.testing.assert_array_equal(np.take(after, 2, axis), flat)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_overlap_is_inside_if_it_is_inside_any_piece(seed):
+    rng = np.random.default_rng(seed)
+    rings = [np.column_stack([rng.uniform(-2, 14, 3), rng.uniform(-2, 14, 3)]) for _ in range(4)]
+    drawn = polygons_to_slice([Polygon(ring) for ring in rings], (12, 12))
+    centres = np.stack(np.meshgrid(range(12), range(12), indexing="ij"), -1).reshape(-1, 2)
+    expected = np.any([Path(ring).contains_points(centres) for ring in rings], axis=0)
+    np.testing.assert_array_equal(drawn, expected.reshape(12, 12))
+
+
 def test_no_polygons_clear_the_slice():
     labels = np.ones((3, 4, 5), np.uint8)
     after = redraw(labels, 1, 1, 2, []).applied_to(labels)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import Qt
 
+from napari_pgrd.session.contours import outline
+from napari_pgrd.viewer.tools import Contour
 from tests.hands import choose, click, click_tab, find, press
 from tests.viewer.test_sampling import run
 
@@ -113,6 +116,19 @@ def test_an_outline_is_dragged_and_used(desk, qtbot):
     click(desk.dock, "draw_outline")
     click(desk.dock, "drop_outline")
     assert np.array_equal(mask(desk), before) and "Outline" not in desk.viewer.layers
+
+
+def test_pieces_dragged_over_each_other_become_one():
+    """As napari's own layer of polygons gives them back."""
+    values = np.zeros((3, 12, 12), np.uint8)
+    values[1, 1:5, 1:5] = values[1, 7:11, 7:11] = 1
+    layer, (a, b) = Labels(values), outline(values, 1, 0, 1, tolerance=0)
+    contour = Contour(layer, 1, 0, 1, [a, b], {}, (1, 0, 0, 1), 1.0)
+    ring = np.array(contour.shapes.data[0])
+    contour.shapes.data = [ring + np.array([0, 4, 4]), contour.shapes.data[1]]
+    expected = np.zeros_like(values)
+    expected[1, 5:9, 5:9] = expected[1, 7:11, 7:11] = 1
+    np.testing.assert_array_equal(contour.change().applied_to(values), expected)
 
 
 def test_slices_between_edited_ones_are_interpolated(desk, qtbot):

@@ -3,6 +3,9 @@
 Points are (row, column) in pixels of the slice, pixel centres at whole numbers. A pixel belongs to a polygon if its
 centre lies inside or on its exterior, and not inside or on one of its holes. Where a border crosses itself, the
 even-odd rule decides.
+
+Pieces that were dragged over each other become one: the label is their union, and a hole of one piece is filled where
+another lies over it. A reader who moves one onto the other means that, and the order of the pieces changes nothing.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Tools:
         self.desk.viewer.layers.selection.active = self.contour.shapes
         self.contour.shapes.mode = "direct"
         self.contour.shapes.selected_data = set(range(len(self.contour.shapes.data)))  # only then can points be dragged
-        self._say("Drag the points; double-click on a line adds one. Then press Use outline.")
+        self._say("Drag the points; double-click on a line adds one. Pieces that meet become one. Then: Use outline.")
 
     def use_outline(self) -> None:
         """Make the label on that slice what the polygons say, as one step."""
