@@ -306,6 +306,14 @@ def test_each_slice_of_a_stack_has_its_own_noise(flat: Bundle) -> None:
     assert alone.mean() == pytest.approx(masks.mean(), rel=0.05)
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_how_many_slices_follow_changes_none(flat: Bundle, eta: float) -> None:
+    volume, _ = blob_volume((16, 20, 6), classes=2)
+    whole = _masks(_run(flat, volume, eta=eta))
+    part = _masks(_run(flat, volume.crop(((0, 16), (0, 20), (0, 2))), eta=eta))
+    assert (part == whole[..., :2]).mean() > 0.999  # a convolution over another number of slices rounds otherwise
+
+
 @pytest.mark.parametrize("schedule", [{"prior_guided": False}, {"residual_scale": 0.5}, {"T": 50, "shift": 0.5}])
 def test_every_variant_of_the_process_runs_and_answers_differently(
     bundle: Bundle, tmp_path: Path, schedule: dict[str, Any]

@@ -24,6 +24,19 @@ def test_no_two_neighbouring_seeds_share_a_sample() -> None:
     assert not any(torch.equal(a, b) for a, b in combinations(fields, 2))
 
 
+def test_the_noise_of_a_slice_is_its_own() -> None:
+    def drawn(depth: int, times: int = 2) -> np.ndarray:
+        rng = sample_rng(3, 1, stack=True)
+        return np.stack([noise([rng], (2, 20, 20, depth), CPU)[0].numpy() for _ in range(times)])
+
+    whole = drawn(7)
+    assert np.array_equal(drawn(4), whole[..., :4])
+    fields = np.moveaxis(whole, -1, 1).reshape(14, -1)  # two fields of seven slices
+    off = np.corrcoef(fields)[~np.eye(14, dtype=bool)]
+    assert np.abs(off).max() < 5 / np.sqrt(fields.shape[1])
+    assert kstest(fields.ravel(), "norm").pvalue > 1e-3
+
+
 def test_noise_is_standard_normal_and_independent_between_samples() -> None:
     z = noise([sample_rng(0, i) for i in range(4)], (3, 20, 20, 20), CPU)
     assert z.dtype == torch.float32

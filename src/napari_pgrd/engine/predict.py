@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -79,6 +79,10 @@ class Runner:
     def denoise(self, *inputs: Any) -> Tensor:
         """The first of the method's own networks, as :data:`~napari_pgrd.engine.sampler.Denoise`."""
         return self.call(self.nets[0], *inputs)
+
+    def rngs(self, seed: int, indices: Iterable[int]) -> list[np.random.Generator]:
+        """The randomness of these samples; in 2D, of each of their slices."""
+        return [sample_rng(seed, i, self.spec.prepare.dims == 2) for i in indices]
 
     def sampler(self, r: Request) -> Sampler:
         """What a resolved request draws samples with."""
@@ -182,7 +186,7 @@ class _Run:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
             y, mean = None, None
             case = Case(image, pi, self._known(indices, device), indices)
-            states = sampler.draw(case, [sample_rng(r.seed, i) for i in indices])
+            states = sampler.draw(case, runner.rngs(r.seed, indices))
             for step, y in enumerate(states, 1):
                 # The first call says the mean, from noise alone. Later calls know more of locks, through the state:
                 # the average of all is smoother than a sample and has heard of them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -64,9 +64,33 @@ class Sampler(Protocol):
         ...
 
 
-def sample_rng(seed: int, index: int) -> np.random.Generator:
-    """The generator that belongs to sample ``index`` alone, whatever else is drawn beside it."""
-    return np.random.default_rng(np.random.SeedSequence((seed, index)))
+class StackGenerator(np.random.Generator):
+    """The generator of a sample of a stack whose slices are drawn each on its own.
+
+    Normal noise has the slices as its last axis, and every slice has a generator of its own: its noise does not depend
+    on how many slices follow.
+    """
+
+    def __init__(self, seed: int, index: int) -> None:
+        super().__init__(np.random.PCG64(np.random.SeedSequence((seed, index))))
+        self._seed, self._slices = (seed, index), list[np.random.Generator]()
+
+    def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
+        """As numpy's; ``size (..., slices)``."""
+        if not isinstance(size, tuple) or out is not None:
+            return super().standard_normal(size, dtype, out)
+        *plane, depth = size
+        for z in range(len(self._slices), depth):
+            self._slices.append(np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(z,))))
+        return np.stack([rng.standard_normal(plane, dtype) for rng in self._slices[:depth]], -1)
+
+
+def sample_rng(seed: int, index: int, stack: bool = False) -> np.random.Generator:
+    """The generator that belongs to sample ``index`` alone, whatever else is drawn beside it.
+
+    With ``stack``, of an image whose slices are drawn each on its own.
+    """
+    return StackGenerator(seed, index) if stack else np.random.default_rng(np.random.SeedSequence((seed, index)))
 
 
 def noise(rngs: Sequence[np.random.Generator], shape: Sequence[int], device: torch.device) -> Tensor:

@@ -207,7 +207,7 @@ def watch(
             sampler = ResidualSampler(
                 denoise, rhobar, steps, scale=config.residual_scale, prior_guided=config.prior_guided
             )
-            *_, y = sampler.draw(Case(image, pi), [sample_rng(0, i) for i in range(m)])
+            *_, y = sampler.draw(Case(image, pi), [sample_rng(0, i, first.prepare.dims == 2) for i in range(m)])
             rows[key].append(torch.softmax(y / tau, 1).mean(0).cpu() if m > 1 else process.clean(y - pi, pi)[0].cpu())
     out = {}
     for key, maps in rows.items():

@@ -19,7 +19,7 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.predict import Runner, choose_batch
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
-from napari_pgrd.engine.sampler import Case, sample_rng
+from napari_pgrd.engine.sampler import Case
 from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, SamplingDefaults, Scope
 from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
 from napari_pgrd.evaluate.volumes import LEVEL, fit_widening
@@ -203,7 +203,7 @@ def draws(
         batch = choose_batch(bundle.spec, image.shape[2:], runner.device)
         parts, firsts = [], []
         for start in range(0, request.samples or 0, batch):
-            rngs = [sample_rng(request.seed, i) for i in range(start, min(start + batch, request.samples or 0))]
+            rngs = runner.rngs(request.seed, range(start, min(start + batch, request.samples or 0)))
             first = None
             for y in sampler.draw(Case(image, pi), rngs):
                 first = y if first is None else first
