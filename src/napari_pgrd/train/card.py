@@ -117,6 +117,12 @@ def _training(spec: BundleSpec) -> str:
                 f"without a part of the cases ({minutes:.0f} minutes together), stood in for the prior on cases they "
                 "had not seen"
             )
+        if weighting := t.get("weighting"):
+            lines.append(
+                f"- its times were drawn by weight ({weighting['kind']}): from {weighting['least']:g} to "
+                f"{weighting['most']:g} times as often as evenly, half of them above "
+                f"{weighting['half_of_the_draws_above']:g} T"
+            )
     fit, t = p.get("map"), p.get("prior_temperature")
     if t:
         before, after = t["nll_at_temperature_1"], t["nll_at_temperature"]

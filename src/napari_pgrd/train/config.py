@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.spec import DenoiserConfig, PrepareSpec, PriorConfig
 
 Frozen = ConfigDict(frozen=True, extra="forbid")
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Optimisation(BaseModel):
@@ -66,6 +67,12 @@ class DenoiserTraining(BaseModel):
         the network has hints.
     residual_std : float, optional
         See :class:`DenoiserConfig`; None measures it on training cases.
+    weighting : "uniform" or "fingerprint"
+        How often each time is drawn, see :mod:`napari_pgrd.train.weighting`.
+    fingerprint : str, optional
+        File that ``pgrd fingerprint`` wrote, from which ``timestep_weights`` follow; no record keeps the path.
+    timestep_weights : tuple of float, optional
+        The weights themselves, at evenly spaced times from 0 to T.
     """
 
     model_config = Frozen
@@ -82,6 +89,62 @@ class DenoiserTraining(BaseModel):
     dds_times: tuple[float, float] = (0.0, 1.0)
     hint_share: float = Field(0.0, ge=0, le=1)
     residual_std: float | None = None
+    # Left out of records while they say nothing, so that trainings begun before they existed go on.
+    weighting: Literal["uniform", "fingerprint"] = Field("uniform", exclude_if=lambda value: value == "uniform")
+    fingerprint: str | None = Field(None, exclude_if=lambda value: value is None)
+    timestep_weights: tuple[Weight, ...] | None = Field(None, min_length=2, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _weighting_has_one_source(self) -> DenoiserTraining:
+        given = sum(value is not None for value in (self.fingerprint, self.timestep_weights))
+        if given != (self.weighting == "fingerprint"):
+            raise ValueError(
+                "weighting = 'fingerprint' takes either fingerprint, the file that 'pgrd fingerprint' wrote, or "
+                "timestep_weights, and 'uniform' takes neither"
+            )
+        return self
+
+
+class MaskNetwork(BaseModel):
+    """Shape of the mask denoiser; classes and dimensions follow from the labels and ``prepare``."""
+
+    model_config = Frozen
+
+    widths: tuple[int, ...] = Field((8, 16, 32), min_length=1)
+    blocks: int = Field(1, ge=1)
+    groups: int = Field(4, ge=1)
+
+
+class FingerprintTraining(BaseModel):
+    """Everything ``pgrd fingerprint`` needs.
+
+    Attributes
+    ----------
+    T, shift, residual_scale
+        The diffusion in which the error is measured; a training with another one may use the result.
+    draws : int
+        Masks to measure on, each with one noise for all times.
+    times : int
+        Times to measure at, beside 0.
+    smoothing : float
+        Standard deviation of the Gaussian over which the derivative is taken, as a fraction of T.
+    floor : float
+        Share of the weight that all times have alike.
+    """
+
+    model_config = Frozen
+
+    optimisation: Optimisation = Optimisation(steps=1000, batch=4)
+    prepare: PrepareSpec = PrepareSpec()
+    network: MaskNetwork = MaskNetwork()
+    labels: dict[int, str] = {0: "background", 1: "foreground"}
+    T: int = Field(1000, ge=2)
+    shift: float = Field(1.0, gt=0)
+    residual_scale: float = Field(1.0, gt=0)
+    draws: int = Field(64, ge=2)
+    times: int = Field(80, ge=4)
+    smoothing: float = Field(0.02, ge=0, le=0.5)
+    floor: float = Field(0.2, ge=0, le=1)
 
 
 PAPER: dict[str, Any] = {
@@ -94,7 +157,7 @@ PAPER: dict[str, Any] = {
 }
 """Training settings printed in the paper; sampling: ``napari_pgrd.engine.spec.PAPER_SAMPLING``."""
 
-Config = TypeVar("Config", PriorTraining, DenoiserTraining)
+Config = TypeVar("Config", PriorTraining, DenoiserTraining, FingerprintTraining)
 
 
 def read_config(path: str | Path | None, kind: type[Config]) -> Config:
@@ -117,13 +180,13 @@ def read_config(path: str | Path | None, kind: type[Config]) -> Config:
     prepare = table.get("prepare")
     if isinstance(prepare, dict) and prepare.get("spacing") == "none":
         table["prepare"] = {**prepare, "spacing": None}  # TOML has no word for it
+    if isinstance(table.get("fingerprint"), str):
+        table["fingerprint"] = str(Path(path).parent / table["fingerprint"])
     if "labels" in table:
         table["labels"] = {int(k): v for k, v in table["labels"].items()}
     try:
         return kind.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{Path(path).name}: {where}: {first['msg']}. See docs/training.md for what is allowed."
-        ) from error
+        parts = (Path(path).name, ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))
+        raise InputError(f"{': '.join(filter(None, parts))}. See docs/training.md for what is allowed.") from error

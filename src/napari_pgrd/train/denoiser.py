@@ -36,6 +36,7 @@ from napari_pgrd.train.prior import (
     read_record,
     start_from,
 )
+from napari_pgrd.train.weighting import Times, weighted
 
 
 def train_denoiser(
@@ -54,6 +55,7 @@ def train_denoiser(
     With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then. With
     ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`.
     """
+    config, weighting = weighted(config)
     prior = prior_folder(prior)
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
@@ -82,7 +84,9 @@ def train_denoiser(
         return watch(model, watched, config, rhobar, pi_of, first, device)
 
     trainer.fit(batches, objective, validate, say)
-    made = {"before": before, "prior_sha256": beside, "out_of_fold": [_about(folder) for folder in out_of_fold]}
+    made: dict[str, object] = {"before": before, "prior_sha256": beside}
+    made["out_of_fold"] = [_about(folder) for folder in out_of_fold]
+    made |= {"weighting": weighting} if weighting else {}
     return finish(trainer, "denoiser", config.model_dump_json(), train, say, **made)
 
 
@@ -116,6 +120,7 @@ class Objective:
     ) -> None:
         self.config, self.pi_of, self.names = config, pi_of, names
         self.rhobar = torch.from_numpy(rhobar).float()
+        self.times = Times(config.T, config.timestep_weights)
 
     def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         """Loss of one batch; its times and noise depend on seed and step alone."""
@@ -124,9 +129,7 @@ class Objective:
         image, y = batch
         rng = np.random.default_rng((c.optimisation.seed, 11, step))
         pi = self.pi_of(image, self.names(step)) if c.prior_guided else torch.zeros_like(y)
-        # One time in each equal part of 1..T, so that a small batch still covers the schedule.
-        part = (np.arange(len(y)) + rng.random(len(y))) / len(y)
-        t = torch.from_numpy(1 + np.floor(part * c.T).astype(np.int64)).clamp(max=c.T).to(y.device)
+        t = torch.from_numpy(self.times(rng, len(y))).to(y.device)
         eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
         rb = self.rhobar.to(y.device)[t]
         wide = rb.reshape(-1, *[1] * (y.ndim - 1))

@@ -156,7 +156,7 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         stage: {
             **{k: record[k] for k in KEPT},
             "optimisation": record["config"]["optimisation"],
-            **{k: record[k] for k in ("before", "out_of_fold") if k in record},
+            **{k: record[k] for k in ("before", "out_of_fold", "weighting") if k in record},
         }
         for stage, record in records.items()
     }
