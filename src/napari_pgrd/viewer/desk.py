@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.engine.predict import Update
 
+STEP_S = 0.1  # progress is shown no more often: each time the window's image is put together anew
+
 
 class Desk:
     """The reader's desk behind the dock."""
@@ -52,6 +54,7 @@ class Desk:
         self.worker: GeneratorWorker[Update, None, None] | None = None
         self._began = 0.0
         self._before = 0.0
+        self._told = 0.0  # when progress was last shown
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
         viewer.layers.events.renamed.connect(self._layers_changed)
@@ -286,7 +289,10 @@ class Desk:
     def _updated(self, update: Update) -> None:
         if self.worker is None:
             return
-        s = self.state
+        s, now = self.state, time.monotonic()
+        if update.kind == "step" and now - self._told < STEP_S:
+            return
+        self._told = now
         s.progress = update.fraction
         if update.note:
             s.sentence = update.note
@@ -301,7 +307,8 @@ class Desk:
                 self.layers.results.show_prior(update.prediction)
             s.progress_text = "The prior is there; drawing samples ..."
         elif update.kind == "sample" and update.index is not None and update.mask is not None:
-            self.layers.results.add_sample(update.index, update.mask, update.prediction)
+            follow = round(update.fraction * update.samples) - update.drawn  # refined already
+            self.layers.results.add_sample(update.index, update.mask, update.prediction, more=follow > 0)
             s.drawn = update.drawn
         self.predicted.emit()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Vectors
+from napari.layers import Layer, Vectors
 from numpy.typing import NDArray
 
 from napari_pgrd.session.lines import Lines, agreement_lines, sample_outlines
 
 if TYPE_CHECKING:
+    from napari_pgrd.engine.aggregate import Prediction
+    from napari_pgrd.session.hypotheses import Part
     from napari_pgrd.viewer.layers import LayerDesk
 
 LINE_WIDTH_MM, OUTLINE_WIDTH_MM = 0.2, 0.1
@@ -32,10 +36,20 @@ class LineLayer:
 
     def redraw(self) -> None:
         """Find and draw the lines of the slice on screen."""
-        where, p = self.desk.current_slice(), self.desk.heard
-        display, spec, every = self.desk.display, self.desk.spec, self.all_samples
+        if (task := self.task()) is not None:
+            self.desk.turns.after("lines", *task)
+
+    def task(self, thumbnail: bool = True) -> tuple[Callable[[], Lines], Callable[[Lines], None]] | None:
+        """What finds the lines of the slice on screen, in any thread, and what draws them; None before there are any.
+
+        They are not drawn if the reader has gone on meanwhile: whoever changes slice or samples has them redrawn.
+        """
+        wanted = where, p, every = self._wanted
+        display, spec = self.desk.display, self.desk.spec
         if p is None or display is None or spec is None or p.samples == 0:
-            return
+            return None
+        width = (OUTLINE_WIDTH_MM if every else LINE_WIDTH_MM) / float(np.mean(display.scale))
+        table = self.desk.rgba()
 
         def find() -> Lines:
             if where is None:
@@ -44,28 +58,50 @@ class LineLayer:
                 return sample_outlines([display.show(m) for m in p.masks], *where, len(spec.labels))
             return agreement_lines(display.show(p.votes), *where, samples=p.samples)
 
-        width = (OUTLINE_WIDTH_MM if every else LINE_WIDTH_MM) / float(np.mean(display.scale))
-        table = self.desk.rgba()
-        self.desk.turns.after("lines", find, lambda lines: self._draw(lines, line_colours(lines, table, every), width))
+        def draw(lines: Lines) -> None:
+            if self._wanted == wanted:
+                self._draw(lines, line_colours(lines, table, every), width, thumbnail)
+
+        return find, draw
+
+    @property
+    def _wanted(self) -> tuple[tuple[int, int] | None, Prediction | Part | None, bool]:
+        return self.desk.current_slice(), self.desk.heard, self.all_samples
+
+    def draw_thumbnail(self) -> None:
+        """Bring the layer's thumbnail up to date."""
+        if (layer := self.desk.first("agreement")) is not None:
+            layer.refresh(data_displayed=False, highlight=False, extent=False)
 
     def clear(self) -> None:
         """Show none; the layer stays."""
         if (layer := self.desk.first("agreement")) is not None:
             layer.data = NONE
 
-    def _draw(self, lines: Lines, colours: NDArray[np.float32], width: float) -> None:
+    def _draw(self, lines: Lines, colours: NDArray[np.float32], width: float, thumbnail: bool) -> None:
         assert self.desk.display is not None
         layer = self.desk.first("agreement")
         if layer is None:
             layer = Vectors(NONE, ndim=3, name="Agreement", vector_style="line", **self.desk.display.layer)
             self.desk.insert(layer, "agreement")
-            self.desk.turns.later("lines", partial(self._draw, lines, colours, width))  # enough for one turn
+            self.desk.turns.later("lines", partial(self._draw, lines, colours, width, thumbnail))  # enough for one turn
             return
-        layer.data = lines.vectors
+        with without_refresh(layer):
+            layer.data = lines.vectors
+        layer.refresh(thumbnail=thumbnail)
         if layer.edge_width != width:  # setting it draws the thumbnail anew, which takes as long as all the rest
             layer.edge_width = width
         if len(colours):
             layer.edge_color = colours
+
+
+def without_refresh(layer: Layer) -> AbstractContextManager[None]:
+    """Keep napari from drawing a layer anew with its thumbnail when its data are set; refresh it afterwards.
+
+    napari 0.9 has no public way to; where the name changes, the layer is merely drawn twice.
+    """
+    block: Callable[[], AbstractContextManager[None]] = getattr(layer, "_block_refresh", nullcontext)
+    return block()
 
 
 def line_colours(lines: Lines, table: NDArray[np.float32], every: bool) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ layer, and get their own when the run is over or when the reader asks for one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.viewer.layers import LayerDesk
 
+Task = tuple[str, Callable[[], Any], Callable[[Any], None]]  # name, what finds it in a thread, what draws it
+
 ROLES = ("spare", "sample", "arriving", "prior", "variance", "entropy", "consensus")
 AT_ONCE = 3  # layers removed in one turn: each holds the window for about 30 ms
 MAGENTA = Colormap([[1, 0, 1, 0], [1, 0, 1, 0.8]], name="pgrd magenta")
+GATHER_MS = 400  # samples refined together are drawn together, unless the last takes longer than this to arrive
 # In nats; and two classes in doubt have variance 0.5.
 LIMITS = {"entropy": (0.1, float(np.log(2))), "variance": (0.02, 0.5)}
 
@@ -63,6 +67,7 @@ class Results:
 
     def settle(self) -> None:
         """After a run: the lines alone on the image, and a layer for every sample."""
+        self.turns.hurry()
         self.turns.later("settle", self._settle)
         self._layers_of_samples()
         self.turns.later("spares", self._remove_spares)
@@ -98,6 +103,7 @@ class Results:
             self.desk.mark(layer, "spare")
         if (lines := self.desk.first("agreement")) is not None and not lines.visible:
             lines.visible = True
+        self.desk.lines.draw_thumbnail()
 
     def _remove_spares(self) -> None:
         spares = self.desk.of("spare")
@@ -122,26 +128,60 @@ class Results:
             lambda values: self._labels("prior", "Prior", values, visible=True),
         )
 
-    def add_sample(self, index: int, mask: NDArray[np.uint8], prediction: Prediction) -> None:
-        """One more sample; it is shown until the next arrives, the maps follow."""
-        self.turns.after(
-            "arriving",
-            partial(self.desk.values, mask),
-            partial(self._show_arriving, f"Arriving sample {index + 1:02d}"),
-        )
-        self.update_maps(prediction)
+    def add_sample(self, index: int, mask: NDArray[np.uint8], prediction: Prediction, more: bool = False) -> None:
+        """One more sample; it is shown until the next arrives, the maps follow.
+
+        With ``more`` to come at once, drawing waits for them a little.
+        """
+        name = f"Arriving sample {index + 1:02d}"
+        arriving = "arriving", partial(self.desk.values, mask), partial(self._show_arriving, name)
+        self._draw(prediction, [arriving], GATHER_MS if more else 0)
 
     def update_maps(self, prediction: Prediction) -> None:
         """Consensus, heat maps and lines of the present state."""
-        self.desk.prediction = prediction
-        self.turns.after(
-            "consensus",
-            lambda: self.desk.values(prediction.consensus),
-            lambda values: self._labels("consensus", "Consensus", values, visible=False),
-        )
-        self.turns.after("entropy", lambda: prediction.entropy, partial(self._heat, "entropy", "Entropy"))
-        self.turns.after("variance", lambda: prediction.variance, partial(self._heat, "variance", "Variance"))
-        self.turns.later("lines", self.desk.lines.redraw)
+        self._draw(prediction, [], 0)
+
+    def _draw(self, prediction: Prediction, shown: list[Task], wait_ms: int) -> None:
+        """What can be seen in one turn, as the canvas is painted whole however little changed; the rest one by one.
+
+        Adding a layer is enough for one turn.
+        """
+        assert self.desk.display is not None
+        self.desk.prediction, heat = prediction, self.desk.display.show
+        maps: list[Task] = [
+            (
+                "consensus",
+                lambda: self.desk.values(prediction.consensus),
+                lambda values: self._labels("consensus", "Consensus", values, visible=False),
+            ),
+            ("entropy", lambda: np.array(heat(prediction.entropy)), partial(self._heat, "entropy", "Entropy")),
+            ("variance", lambda: np.array(heat(prediction.variance)), partial(self._heat, "variance", "Variance")),
+        ]
+        lines = self.desk.lines.task(thumbnail=False)
+        tasks = [*shown, *([("lines", *lines)] if lines is not None else []), *maps]
+        together = [task for task in tasks if self._on_screen(task[0])]
+        if together:
+
+            def work() -> list[Any]:
+                return [find() for _, find, _ in together]
+
+            def draw(found: list[Any]) -> None:
+                for (_, _, one), result in zip(together, found, strict=True):
+                    one(result)
+
+            for name, _, _ in together:
+                self.turns.drop(name)
+            self.turns.after("picture", work, draw, wait_ms)
+        for name, find, one in tasks:
+            if not self._on_screen(name):
+                self.turns.after(name, find, one, wait_ms)
+
+    def _on_screen(self, name: str) -> bool:
+        """Whether a job draws what can be seen, in a layer that is there."""
+        if name == "arriving":
+            return bool(self.desk.of("arriving") or self.desk.of("spare"))
+        layer = self.desk.first("agreement" if name == "lines" else name)
+        return layer is not None and (layer.visible or name == "lines")
 
     def _show_arriving(self, name: str, values: NDArray[np.uint8]) -> None:
         self._hide("prior")
@@ -151,7 +191,8 @@ class Results:
         if layer is None:
             self._add_labels("arriving", name, values, shown)
             return
-        layer.data, layer.name, layer.editable = values, name, False
+        self._fill(layer, values)
+        layer.name = name
         if layer.visible != shown:
             layer.visible = shown
 
@@ -177,7 +218,8 @@ class Results:
         if layer is None:
             layer = self._add_labels("sample", name, values, visible=False, below=above)
         else:
-            layer.data, layer.name, layer.editable = values, name, False
+            self._fill(layer, values)
+            layer.name = name
         self._samples[number] = layer
         return layer
 
@@ -188,6 +230,19 @@ class Results:
             for layer in self.desk.of(role):
                 if layer.visible:  # setting it draws the whole scene anew, even where nothing changes
                     layer.visible = False
+
+    def _fill(self, layer: Any, values: NDArray[Any]) -> None:
+        """New values in a layer's own array.
+
+        With another array napari takes up the colours anew and paints the canvas even if the layer is hidden.
+        """
+        if layer.data.shape == values.shape and layer.data.dtype == values.dtype:
+            layer.data[...] = values
+            layer.refresh(extent=False)
+            return
+        layer.data = values
+        if isinstance(layer, Labels):
+            layer.editable = False  # napari allows it again with new data; the next sample would wipe a stroke out
 
     def _spare(self, role: str) -> Layer | None:
         """A layer that an earlier run left, the lowest, for another role."""
@@ -201,8 +256,7 @@ class Results:
         if layer is None:
             self._add_labels(role, name, values, visible)
             return
-        layer.data = values
-        layer.editable = False  # napari allows it again with new data; the next sample would wipe a stroke out
+        self._fill(layer, values)
         if visible and not layer.visible:
             layer.visible = True
 
@@ -215,13 +269,12 @@ class Results:
 
     def _heat(self, role: str, name: str, values: NDArray[np.float32]) -> None:
         assert self.desk.display is not None
-        shown = self.desk.display.show(values)
         layer = self.desk.first(role)
         if layer is not None:
-            layer.data = shown
+            self._fill(layer, values)
             return
         image = Image(
-            shown,
+            values,
             name=name,
             colormap=MAGENTA,
             contrast_limits=LIMITS[role],

@@ -11,7 +11,7 @@ from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.session.estimate import memory_sentence
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.desk import Desk
-from napari_pgrd.viewer.widgets import Number, button, combo, faint, fill, note, row
+from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fill, note, row
 
 DEVICES = (("auto", "auto"), ("cpu", "CPU"), ("cuda", "GPU (CUDA)"), ("mps", "GPU (Apple)"))
 SOLVERS = (("", "model's own"), ("ddim", "DDIM"), ("ddpm", "DDPM"), ("dpmpp2m", "DPM-Solver++ (2M)"))
@@ -120,7 +120,7 @@ class SamplePanel(QWidget):
         self.go.setVisible(not empty)
         self.stop.setVisible(c.can_cancel)
         self.bar.setVisible(c.can_cancel)
-        self.bar.setValue(round(1000 * s.progress))
+        advance(self.bar, round(1000 * s.progress))
         self.progress.setText(s.progress_text)
         self.progress.setVisible(bool(s.progress_text))
 

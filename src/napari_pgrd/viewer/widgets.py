@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
+    QProgressBar,
     QPushButton,
     QSizePolicy,
     QSlider,
@@ -106,6 +107,16 @@ def fill(box: QComboBox, items: Sequence[tuple[str, str]], current: str) -> None
             box.addItem(text, value)
     box.setCurrentIndex(max(0, next((i for i, (value, _) in enumerate(items) if value == current), 0)))
     box.blockSignals(False)
+
+
+def advance(bar: QProgressBar, value: int) -> None:
+    """Set a progress bar, to be painted with what else changes.
+
+    By itself it paints at once, and the window's image is put together whole for it: once more than needed.
+    """
+    bar.setUpdatesEnabled(False)
+    bar.setValue(value)
+    bar.setUpdatesEnabled(True)
 
 
 class Number(QWidget):
