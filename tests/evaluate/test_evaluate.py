@@ -108,3 +108,27 @@ def test_a_case_out_of_scope_is_named(bundle: Bundle, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.ones((20, 24, 18), np.float32), np.eye(4)), tmp_path / "images" / "flat.nii.gz")
     with pytest.raises(InputError, match="flat: .*constant"):
         evaluate(bundle, pair(tmp_path / "images", tmp_path / "labels"), Request(samples=1, steps=1))
+
+
+def test_several_readers_are_one_report(bundle: Bundle, tmp_path: Path) -> None:
+    write_case(tmp_path, "case", 3)
+    label = tmp_path / "labels" / "case.nii.gz"
+    single = evaluate(bundle, pair(tmp_path / "images", tmp_path / "labels"), Request(samples=3, steps=2, device="cpu"))
+    loaded = nib.load(label)
+    content = nib.Nifti1Image(np.asarray(loaded.dataobj).copy(), loaded.affine, loaded.header)
+    label.unlink()
+    for reader in ("one", "two", "three"):
+        (tmp_path / "labels" / reader).mkdir()
+        nib.save(content, tmp_path / "labels" / reader / "case.nii.gz")
+    empty = nib.Nifti1Image(np.zeros(content.shape, np.uint8), content.affine, content.header)
+    nib.save(empty, tmp_path / "labels" / "three" / "case.nii.gz")
+    several = evaluate(
+        bundle, pair(tmp_path / "images", tmp_path / "labels"), Request(samples=3, steps=2, device="cpu")
+    )
+    assert json.loads(json.dumps(several, allow_nan=False)) == several
+    one, three = single["methods"]["pgrd"], several["methods"]["pgrd"]
+    assert one.keys() == three.keys()
+    assert three["dice"] == one["dice"] and three["hd95"] == one["hd95"]  # two of three are the majority
+    assert three["nll"] > one["nll"] and three["empty_raters"] == pytest.approx(1 / 3)
+    assert one["rater_diversity"] is None and three["rater_diversity"] == pytest.approx(2 / 3)
+    assert set(three["volume_coverage"]) == {"anterior", "posterior"}

@@ -53,11 +53,11 @@ def panel(systems: Mapping[str, Arrays], spec: BundleSpec, title: str, path: Pat
                 _outline(axes, mask[where] == k, label.colour)
 
     show(grid[0, 0], "image")
-    opinions = [("truth", truths[0])] if len(truths) == 1 else [(f"rater {i}", t) for i, t in enumerate(truths, 1)]
+    opinions = [("truth" if len(truths) == 1 else f"rater {i}", truth) for i, truth in enumerate(truths, 1)]
     if len(truths) > 1:
         opinions = [*opinions[: COLUMNS - 2], ("at least half", majority(truths))]
     for axes, (name, mask) in zip(grid[0, 1:], opinions, strict=False):
-        show(axes, name, mask)
+        show(axes, name if mask.any() else f"{name}: nothing", mask)
     if len(truths) == 1:
         show(grid[0, 2], "truth, filled")
         _fill(grid[0, 2], truths[0][where], spec, aspect)

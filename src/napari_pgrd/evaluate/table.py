@@ -34,7 +34,7 @@ MEASURES = (
     Measure("adaptive_ece", "adaptive ECE, whole image", False),
     Measure("adaptive_ece_roi", "adaptive ECE, region", False),
     Measure("brier", "Brier", False),
-    Measure("hd95", "HD95, {unit}", False, 2),
+    Measure("hd95", "HD95, {units}", False, 2),
     Measure("nsd", "NSD at 1 {unit}", True),
     Measure("ged2", "GED²", False),
     Measure("hm_iou", "HM-IoU", True),
@@ -76,10 +76,11 @@ def value(row: Row, key: str) -> float | None:
 
 def measures(rows: Sequence[Row]) -> list[Measure]:
     """The lines for these rows: each label's Dice where there are several, the unit of length as it is known."""
-    unit = "mm" if all(row["spacing_known"] for row in rows) else "voxel"
+    known = all(row["spacing_known"] for row in rows)
+    names = {"unit": "mm", "units": "mm"} if known else {"unit": "voxel", "units": "voxels"}
     labels = list(rows[0]["dice"])
     each = [Measure(f"dice:{name}", f"DSC, {name}", True) for name in labels] if len(labels) > 1 else []
-    lines = [Measure(m.key, m.title.format(unit=unit), m.higher, m.digits) for m in MEASURES]
+    lines = [Measure(m.key, m.title.format(**names), m.higher, m.digits) for m in MEASURES]
     return [lines[0], *each, *lines[1:]]
 
 
@@ -141,7 +142,7 @@ def _cell(line: Row, cell: Row) -> str:
         return "–"
     digits = line["digits"]
     text = f"{cell['mean']:.{digits}f}"
-    if cell["std"] > 0:
+    if cell["std"] > 1e-9 * abs(cell["mean"]):
         text += f" ± {cell['std']:.{digits}f}"
     return f"**{text}**" if cell["best"] else text
 
