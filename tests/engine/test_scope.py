@@ -18,7 +18,7 @@ from tests.tiny import LABELS
 SMALL, LARGE, BOX = (30.0, 40.0, 30.0), (60.0, 76.0, 60.0), (40.0, 56.0, 40.0)
 
 
-def _spec(channels: int = 1, **scope: Any) -> BundleSpec:
+def _spec(channels: int = 1, prepare: dict[str, Any] | None = None, **scope: Any) -> BundleSpec:
     fields = {"field_of_view_mm": (SMALL, LARGE), "box_mm": BOX, "intensity": "mri", **scope}
     return BundleSpec.model_validate(
         {
@@ -28,7 +28,7 @@ def _spec(channels: int = 1, **scope: Any) -> BundleSpec:
             "modality": "T1 MRI",
             "channels": [f"T{i + 1}" for i in range(channels)],
             "labels": LABELS,
-            "prepare": {},
+            "prepare": prepare or {},
             "scope": Scope(sentence="This bundle reads a crop around the hippocampus.", **fields).model_dump(),
             "prior": PriorConfig(channels=channels).model_dump(),
             "denoiser": DenoiserConfig(channels=channels).model_dump(),
@@ -159,3 +159,44 @@ def test_without_a_box_of_its_own_the_bundle_asks_for_a_crop() -> None:
     refused = _refusal(_volume((180, 220, 180)), _spec(box_mm=None))
     assert refused.box is None
     assert "Crop the image first" in str(refused)
+
+
+def _grey(**scope: Any) -> BundleSpec:
+    """A bundle of slices in grey values, of which no spacing is known."""
+    sizes = {"field_of_view_voxels": ((30, 30, 1), (60, 60, 20)), "box_voxels": (40, 40, 20)}
+    fields = {"field_of_view_mm": None, "box_mm": None, "intensity": "ct", **sizes, **scope}
+    return _spec(prepare={"spacing": None, "normalisation": "unit"}, **fields)
+
+
+def _stack(low: float = 0, high: float = 255, shape: tuple[int, int, int] = (40, 50, 6)) -> Volume:
+    data = np.linspace(low, high, int(np.prod(shape)), dtype=np.float32).reshape(1, *shape)
+    return Volume(data, np.eye(4), spacing_known=False)
+
+
+def test_grey_values_as_they_are_pass() -> None:
+    for volume in (_stack(), _stack(3, 180), _stack(-0.4, 255.3), _stack(shape=(40, 50, 1))):
+        check_scope(volume, _grey())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sentence"),
+    [
+        (-1024, 1871, "Values from -1024 to 1871 look like CT numbers .* Stretch each slice to 0 to 255 first, as the"),
+        (0, 4095, "go from 0 to 4095, but heads reads grey values from 0 to 255"),
+        (-100, 255, "go from -100 to 255"),
+        (0, 1, "go from 0 to 1"),
+    ],
+)
+def test_other_values_are_met_with_what_to_do(low: float, high: float, sentence: str) -> None:
+    with pytest.raises(ScopeError, match=sentence):
+        check_scope(_stack(low, high), _grey())
+
+
+def test_without_a_spacing_sizes_are_in_voxels() -> None:
+    refused = _refusal(_stack(shape=(512, 400, 30)), _grey())
+    assert "This image is 512 x 400 x 30 voxels. Place a 40 x 40 x 20 voxel box on it." in str(refused)
+    assert refused.box == ((236, 276), (180, 220), (5, 25))
+    check_scope(_stack(shape=(512, 400, 30)), _grey(), refused.box)
+    assert "only 20 x 50 x 6 voxels; at least 30 x 30 x 1 voxels" in str(_refusal(_stack(shape=(20, 50, 6)), _grey()))
+    sized = Volume(_stack().data, np.diag([0.1, 0.1, 5, 1]))
+    check_scope(sized, _grey())  # a spacing that is known changes nothing for a bundle that asks for none

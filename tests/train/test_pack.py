@@ -58,3 +58,7 @@ def test_the_committed_description_is_read() -> None:
     meta = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "hippocampus-bundle.toml")
     assert [label.value for label in meta.labels] == [0, 1, 2]
     assert (meta.sampling.samples, meta.sampling.steps, meta.scope.start_plane) == (16, 8, "sagittal")
+    lung = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "lung-bundle.toml")
+    assert [label.name for label in lung.labels] == ["background", "nodule"]
+    assert (lung.sampling.eta, lung.scope.intensity, lung.scope.box_text) == (1.0, "ct", "128 x 128 x 64 voxel")
+    assert "critical role in the creation" in lung.data["acknowledgement"]

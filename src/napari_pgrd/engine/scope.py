@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.engine.spec import BundleSpec, times
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
+GREY_ROUNDING = 1.0  # a grey value may lie so far beyond 0..255, as resampling makes it
 CT_AIR = -200.0  # no MR image reaches below; every CT with air in it does
 
 
@@ -44,53 +45,68 @@ def _check_values(part: Volume, spec: BundleSpec) -> None:
         )
     if float(np.ptp(part.data)) == 0:
         raise ScopeError("The image is constant, so there is nothing to segment. Choose another image or another box.")
-    low = float(part.data.min())
-    if spec.scope.intensity == "mri" and low < CT_AIR:
+    low, high = float(part.data.min()), float(part.data.max())
+    if spec.prepare.normalisation == "unit":
+        _check_grey(low, high, spec)
+    elif spec.scope.intensity == "mri" and low < CT_AIR:
         raise ScopeError(
             f"Values down to {low:.0f} look like CT numbers, but {spec.name} was trained on {spec.modality}. "
             "Choose an MR image, or a bundle made for CT."
         )
-    if spec.scope.intensity == "ct" and low >= 0:
+    elif spec.scope.intensity == "ct" and low >= 0:
         raise ScopeError(
             f"No value is below 0, so these are no CT numbers, but {spec.name} was trained on {spec.modality}. "
             "Choose a CT image."
         )
 
 
+def _check_grey(low: float, high: float, spec: BundleSpec) -> None:
+    if low < CT_AIR and spec.scope.intensity == "ct":
+        raise ScopeError(
+            f"Values from {low:.0f} to {high:.0f} look like CT numbers (HU), but {spec.name} reads grey values from 0 to "
+            "255. Stretch each slice to 0 to 255 first, as the slices were that it was trained on."
+        )
+    if low < -GREY_ROUNDING or high > 255 + GREY_ROUNDING or high <= 1:
+        raise ScopeError(
+            f"The values go from {low:.4g} to {high:.4g}, but {spec.name} reads grey values from 0 to 255. Stretch each "
+            "slice to 0 to 255 first, or choose another image."
+        )
+
+
 def _check_size(volume: Volume, part: Volume, spec: BundleSpec) -> None:
-    if spec.prepare.spacing is None or spec.scope.field_of_view_mm is None:
+    scope, in_mm = spec.scope, spec.prepare.spacing is not None
+    limits = scope.field_of_view_mm if in_mm else scope.field_of_view_voxels
+    if limits is None:
         return
-    if not part.spacing_known:
+    if spec.prepare.spacing is not None and not part.spacing_known:
         raise ScopeError(
             f"The image states no voxel size, but {spec.name} was trained at "
-            f"{_times(spec.prepare.spacing)} mm. Open a file that holds its spacing in mm."
+            f"{times(spec.prepare.spacing)} mm. Open a file that holds its spacing in mm."
         )
-    order = Reorder.between(part.affine, spec.prepare.orientation)
-    extent = tuple(part.extent_mm[a] for a in order.axes)
-    small, large = spec.scope.field_of_view_mm
+    order, unit = Reorder.between(part.affine, spec.prepare.orientation), "mm" if in_mm else "voxels"
+    extent = tuple((part.extent_mm if in_mm else part.shape)[a] for a in order.axes)
+    small, large = limits
     if any(e > hi for e, hi in zip(extent, large, strict=True)):
         box = suggest_box(volume, spec)
-        offer = f" Place a {_times(spec.scope.box_mm)} mm box on it." if spec.scope.box_mm else " Crop the image first."
-        raise ScopeError(f"{spec.scope.sentence} This image is {_times(extent)} mm.{offer}", box)
+        offer = f" Place a {scope.box_text} box on it." if box else " Crop the image first."
+        raise ScopeError(f"{scope.sentence} This image is {times(extent)} {unit}.{offer}", box)
     if any(e < lo for e, lo in zip(extent, small, strict=True)):
         raise ScopeError(
-            f"{spec.scope.sentence} This one is only {_times(extent)} mm; at least {_times(small)} mm are needed. "
+            f"{scope.sentence} This one is only {times(extent)} {unit}; at least {times(small)} {unit} are needed. "
             "Choose a larger crop."
         )
 
 
 def suggest_box(volume: Volume, spec: BundleSpec) -> Box | None:
     """A box of the bundle's size in the middle of the volume, as source indices."""
-    if spec.scope.box_mm is None:
+    in_mm = spec.prepare.spacing is not None
+    wanted = spec.scope.box_mm if in_mm else spec.scope.box_voxels
+    if wanted is None:
         return None
     order = Reorder.between(volume.affine, spec.prepare.orientation)
     out: list[tuple[int, int]] = [(0, 0)] * 3
-    for size, axis in zip(spec.scope.box_mm, order.axes, strict=True):
+    for size, axis in zip(wanted, order.axes, strict=True):
         n = volume.shape[axis]
-        width = min(n, max(1, round(size / volume.spacing[axis])))
+        width = min(n, max(1, round(size / (volume.spacing[axis] if in_mm else 1))))
         out[axis] = ((n - width) // 2, (n - width) // 2 + width)
     return out[0], out[1], out[2]
-
-
-def _times(sizes: tuple[float, ...] | None) -> str:
-    return " x ".join(f"{s:.0f}" if float(s).is_integer() or s >= 10 else f"{s:.1f}" for s in sizes or ())

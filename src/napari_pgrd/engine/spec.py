@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class Scope(BaseModel):
     """What the bundle was trained for, and so what it may be asked.
 
     ``field_of_view_mm`` holds the smallest and largest size along the prepared axes; ``box_mm`` is the size of the box
-    to offer on anything larger.
+    to offer on anything larger. A bundle that resamples to no spacing says the same in voxels.
     """
 
     model_config = Frozen
@@ -79,8 +80,17 @@ class Scope(BaseModel):
     sentence: str
     field_of_view_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     box_mm: tuple[float, float, float] | None = None
+    field_of_view_voxels: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None
+    box_voxels: tuple[int, int, int] | None = None
     intensity: Literal["mri", "ct", "any"] = "any"
     start_plane: Literal["sagittal", "coronal", "axial"] = "axial"
+
+    @property
+    def box_text(self) -> str:
+        """Size of the box to offer, for the reader; "" where there is none."""
+        if self.box_mm is not None:
+            return f"{times(self.box_mm)} mm"
+        return f"{times(self.box_voxels)} voxel" if self.box_voxels is not None else ""
 
 
 class Reliability(BaseModel):
@@ -247,6 +257,11 @@ class BundleSpec(BaseModel):
         """Feature maps at full resolution of the widest network it holds: what memory goes by."""
         entries = (self._entry(name) for name in self.offered)
         return max(entry.width for entry in entries if entry is not None)
+
+
+def times(sizes: Sequence[float]) -> str:
+    """``(40.0, 56.0, 1.5)`` -> ``"40 x 56 x 1.5"``."""
+    return " x ".join(f"{s:.0f}" if float(s).is_integer() or s >= 10 else f"{s:.1f}" for s in sizes)
 
 
 def read_spec(where: str | os.PathLike[str]) -> BundleSpec:
