@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_package_bundles_and_sample_data_unchanged(unpacked:
     package = files(unpacked / "napari_pgrd")
     samples = {f"sample_data/{name}": digest for name, digest in files(TOP / "sample_data").items()}
     assert package == files(TOP / "src" / "napari_pgrd") | samples
-    assert {"napari.yaml", "py.typed", "sample_data/hippocampus/LICENSE"} <= set(package)
+    assert {"napari.yaml", "py.typed", "sample_data/hippocampus/LICENSE", "sample_data/lung/LICENSE"} <= set(package)
 
 
 def test_every_bundle_in_the_wheel_has_its_weights(unpacked: Path) -> None:

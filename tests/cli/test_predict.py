@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_pgrd.io.nifti import read_volume
+from napari_pgrd.io.samples import sample_cases
 from tests.cli.conftest import Pgrd, write
 from tests.tiny import blob_volume, make_tiny_bundle
 
@@ -59,6 +61,37 @@ def test_a_box_and_several_channels(pgrd: Pgrd, tmp_path: Path) -> None:
     p = np.asarray(nib.load(out / "probability.nii.gz").dataobj)
     assert (p[:2, ..., 0] == 1).all() and (p[2:18, :20, 1:17, 0] < 1).any()
     assert np.allclose(p.sum(-1), 1, atol=1e-5)
+
+
+def test_a_stack_of_slices_without_a_voxel_size_has_voxels_everywhere(pgrd: Pgrd, tmp_path: Path) -> None:
+    """A real nodule: grey values 0..255, identity affine, no unit."""
+    nodule = next(case for case in sample_cases() if case.contrast == "CT")
+    prepare = {"normalisation": "unit", "spacing": None}
+    labels = (
+        {"value": 0, "name": "background", "colour": "#000000"},
+        {"value": 1, "name": "nodule", "colour": "#FFE14D"},
+    )
+    scope = {"intensity": "ct", "start_plane": "sagittal"}
+    bundle = make_tiny_bundle(tmp_path / "flat", dims=2, labels=labels, patch=(16, 16, 1), prepare=prepare, scope=scope)
+    out = tmp_path / "out"
+    result = pgrd("predict", nodule.image, "--bundle", bundle, *QUICK, "--report", "--out", out)
+    assert result.code == 0, result.err
+    consensus = int((np.asarray(nib.load(out / "segmentation.nii.gz").dataobj) == 1).sum())
+    assert f"nodule: {consensus} voxels" in result.out
+    table = (out / "volumes.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "label,sample,voxels" and f"nodule,consensus,{consensus}" in table
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"{consensus} voxels" in page
+    for text in (result.out, "\n".join(table), re.sub(r"data:image[^\"]*", "", page)):
+        assert not re.search(r"\bmL\b|\bmm\b", text)
+    for name in ("segmentation", "samples", "probability", "entropy"):
+        written = read_volume(out / f"{name}.nii.gz")
+        assert not written.spacing_known and np.array_equal(written.affine, np.eye(4))
+    hounsfield = write(
+        tmp_path / "hu.nii.gz", np.linspace(-1000, 900, 40 * 40 * 3, dtype=np.float32).reshape(40, 40, 3)
+    )
+    refused = pgrd("predict", hounsfield, "--bundle", bundle, *QUICK, "--out", tmp_path / "none")
+    assert refused.code == 2 and "look like CT numbers (HU)" in refused.err
 
 
 def test_a_report_comes_if_asked_for(pgrd: Pgrd, tiny: Path, tmp_path: Path, image: Path) -> None:

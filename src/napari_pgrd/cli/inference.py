@@ -177,7 +177,8 @@ def report(prediction: Prediction, volume: Volume, bundle: Bundle) -> None:
     from napari_pgrd.session.volumes import label_volumes
 
     for v in label_volumes(prediction, volume, bundle.spec):
-        print(f"{v.name}: {v.consensus:.3g} {v.unit} (5-95 % of the samples: {v.low:.3g} to {v.high:.3g})")
+        size, low, high = (f"{x:.3g}" if v.unit == "mL" else f"{x:.0f}" for x in (v.consensus, v.low, v.high))
+        print(f"{v.name}: {size} {v.unit} (5-95 % of the samples: {low} to {high})")
 
 
 def has_display() -> bool:
