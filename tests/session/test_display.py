@@ -44,7 +44,8 @@ def test_every_axis_order_looks_the_same(codes):
 def test_a_crop_lies_on_its_volume(codes):
     volume, _ = volume_in(codes)
     box = ((1, 3), (0, 4), (2, 5))
-    whole, part = Display.of(volume), Display.of(volume).crop(box, volume.shape)
+    whole, part = Display.of(volume), Display.of(volume, box)
+    assert whole.shape == whole.show(volume.data[0]).shape and part.shape == part.show(volume.crop(box).data[0]).shape
     marked = np.zeros(volume.shape)
     marked[1:3, 0:4, 2:5] = 1
     first = np.argwhere(whole.show(marked)).min(0)

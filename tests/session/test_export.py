@@ -23,6 +23,7 @@ from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.nifti import read_volume
 from napari_pgrd.session.export import check_destination, export
+from napari_pgrd.session.phases import RULE
 from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from tests.tiny import LABELS, make_tiny_bundle
 
@@ -189,6 +190,7 @@ def test_the_manifest_tells_how_and_not_who(bundle: Bundle, tmp_path: Path) -> N
         "slices_seen": [4, 7],
         "initials": "A.B.",
         "seconds": {"review": 61.5},
+        "seconds_rule": RULE,
         "edits": {"stroke": 3, "undo": 1},
     }
     assert manifest["versions"]["torch"] == torch.__version__ and manifest["versions"]["numpy"] == np.__version__
@@ -208,6 +210,35 @@ def test_only_what_was_asked_for_is_written(bundle: Bundle, tmp_path: Path) -> N
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"segmentation.nii.gz", "volumes.csv", "manifest.json"}
     with pytest.raises(InputError, match="nothing called masks.*mask, maps, samples, report"):
         export(tmp_path / "out", prediction, volume, bundle, Request(), what=["masks"])
+
+
+def test_a_correction_of_a_mask_needs_no_samples(bundle: Bundle, tmp_path: Path) -> None:
+    file = source(tmp_path, oblique())
+    volume, box = read_volume(file), ((1, 6), (0, 6), (2, 5))
+    mask = VALUES[np.random.default_rng(3).integers(0, 3, SHAPE)].astype(np.uint8)
+    part = mask[1:6, :, 2:5]
+    for correction, request in ((mask, Request()), (part, Request(box=box))):
+        out = tmp_path / f"out {correction.shape}"
+        what = ("mask", "maps", "samples", "report")
+        files = export(out, None, volume, bundle, request, what=what, correction=correction, review=REVIEW)
+        assert [f.name for f in files] == ["corrected.nii.gz", "volumes.csv", "manifest.json"]
+        written = nib.load(out / "corrected.nii.gz")
+        expected = np.zeros(SHAPE, np.uint8)
+        expected[tuple(slice(lo, hi) for lo, hi in request.box) if request.box else ...] = correction
+        np.testing.assert_array_equal(np.asarray(written.dataobj), expected)
+        np.testing.assert_allclose(written.affine, nib.load(file).affine)
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        assert manifest["request"] is None and "device" not in manifest
+        assert manifest["review"]["edits"] == {"stroke": 3, "undo": 1}
+        with (out / "volumes.csv").open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        assert {row["sample"] for row in rows} == {"correction"}
+        size = abs(np.linalg.det(volume.affine[:3, :3])) / 1000
+        for row, value in zip(rows, VALUES[1:], strict=True):
+            assert float(row["mL"]) == pytest.approx((correction == value).sum() * size, rel=1e-5)
+    with pytest.raises(InputError, match="neither a prediction nor a correction"):
+        export(tmp_path / "none", None, volume, bundle, Request())
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_review_comes_with_its_report_and_its_edit_log(bundle: Bundle, tmp_path: Path) -> None:
@@ -309,6 +340,7 @@ from napari_pgrd.engine.errors import ExportError
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session.export import check_destination, export
+from napari_pgrd.session.phases import RULE
 from napari_pgrd.session.summary import PlaceRow, ReviewSummary
 from tests.session.test_export import draw
 prediction, _ = draw((24, 24, 24))

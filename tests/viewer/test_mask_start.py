@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers.labels._labels_constants import Mode
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_pgrd.io.nifti import read_volume
 from napari_pgrd.session import autosave
@@ -14,7 +17,7 @@ from napari_pgrd.session.correction import replay
 from tests.hands import click, click_and_choose_file, click_tab, find, pick, press, stroke, type_text, wait
 from tests.viewer.test_drop import drop
 from tests.viewer.test_sampling import run
-from tests.viewer.test_saving import another, found, shut
+from tests.viewer.test_saving import another, found, open_dock, shut
 
 SECRET = "Mueller_Anna_1961"
 
@@ -147,13 +150,106 @@ def test_what_cannot_be_used_is_a_sentence_and_no_correction(desk, tmp_path, mas
     assert said(desk) == ""
 
 
-def test_it_needs_samples_first(review, mask_file):
-    click_tab(review.dock, "Correct")
+def test_it_needs_an_image(make_window, tiny, mask_file):
+    dock = open_dock(make_window, tiny)
+    click_tab(dock, "Correct")
     for name in ("start_from_file", "start_from", "start_correction"):
-        assert not find(review.dock, name).isEnabled()
-    review.dock.masks.from_file(mask_file)
-    assert said(review).startswith("Draw samples first")
-    assert review.dock.corrections.layer is None
+        assert not find(dock, name).isEnabled()
+    dock.masks.from_file(mask_file)
+    assert find(dock, "start_sentence").text().startswith("Open the image of this mask")
+    assert dock.corrections.layer is None
+
+
+def test_a_mask_is_corrected_and_exported_without_any_sample(review, mask_file, mask, image_file, tmp_path, qtbot):
+    dock, out = review.dock, tmp_path / "out"
+    click_tab(dock, "Correct")
+    box = find(dock, "start_from")
+    assert [box.itemText(i) for i in range(box.count())] == ["Mask file ..."]
+    click_and_choose_file(dock, "start_correction", mask_file)
+    np.testing.assert_array_equal(started(review, qtbot), mask)
+    click(dock, "grow")
+    grown = dock.corrections.values()
+    assert (grown == 1).sum() > (mask == 1).sum() and not (grown != mask)[mask == 2].any()
+    axis = review.desk.layers.current_slice()[0]
+    review.viewer.dims.set_current_step(axis, int(np.nonzero(review.desk.layers.display.show(mask) == 1)[axis][0]))
+    click(dock, "draw_outline")
+    click(dock, "use_outline")
+    assert "Nothing to change" in find(dock, "tools_sentence").text()
+    # What needs samples is off, and says so.
+    assert not find(dock, "swap_labels").isEnabled() and "samples" in find(dock, "tools_need_samples").text()
+    assert find(dock, "tools_need_samples").isVisible()
+    assert not find(dock, "sample_again").isEnabled()
+    assert "needs samples" in find(dock, "resampling_forecast").text()
+    assert find(dock, "onward").text() == "Export ..."
+    click(dock, "onward")
+    assert not find(dock, "part_maps").isEnabled() and find(dock, "part_mask").isEnabled()
+    type_text(dock, "folder", str(out))
+    click(dock, "export")
+    wait(qtbot, lambda: bool(review.state.exported))
+    assert {f.name for f in out.iterdir()} == {"corrected.nii.gz", "volumes.csv", "edits.log", "manifest.json"}
+    written = nib.load(out / "corrected.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), grown)
+    np.testing.assert_array_equal(written.affine, nib.load(image_file).affine)
+    np.testing.assert_array_equal(replay(out / "edits.log"), grown)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["request"] is None and manifest["bundle"]["name"] == "tiny"
+    assert manifest["review"]["edits"]["operation"] == 1
+    # Sampling afterwards leaves it as it is, and in hand.
+    layer = dock.corrections.layer
+    run(review, qtbot)
+    found(dock, qtbot)
+    assert dock.corrections.layer is layer
+    np.testing.assert_array_equal(dock.corrections.values(), grown)
+    np.testing.assert_array_equal(dock.corrections.start_of(layer), mask)
+    click_tab(dock, "Correct")
+    assert find(dock, "sample_again").isEnabled() and not find(dock, "tools_need_samples").isVisible()
+    wait(qtbot, lambda: dock.saving.running.review.prediction is review.desk.prediction)
+
+
+def test_without_samples_it_resumes_and_a_saved_review_opens(
+    review, mask_file, mask, make_window, tiny, image_file, tmp_path, qtbot
+):
+    click_tab(review.dock, "Correct")
+    click_and_choose_file(review.dock, "start_from_file", mask_file)
+    started(review, qtbot)
+    click(review.dock, "shrink")
+    held = review.dock.corrections.values()
+    assert (held != mask).any()
+    review.dock.saving.save_as(str(tmp_path / "saved"))
+    shut(review, qtbot)
+    dock = another(make_window, tiny, image_file)
+    click(dock, "resume")
+    np.testing.assert_array_equal(dock.corrections.values(), held)
+    np.testing.assert_array_equal(dock.corrections.start_of(dock.corrections.layer), mask)
+    assert dock.tabs.tabText(dock.tabs.currentIndex()) == "Correct"
+    dock.saving.open(str(tmp_path / "saved.pgrd"))
+    np.testing.assert_array_equal(dock.corrections.values(), held)
+    dock.desk.state.steps, dock.desk.state.samples = 2, 2
+    dock.desk.sample()
+    wait(qtbot, lambda: dock.desk.worker is None and dock.desk.state.drawn == 2)
+    found(dock, qtbot)
+    np.testing.assert_array_equal(dock.corrections.values(), held)
+
+
+def test_samples_of_a_box_leave_a_correction_of_the_whole_and_a_copy_goes_on(review, mask_file, mask, qtbot):
+    dock = review.dock
+    click_tab(dock, "Correct")
+    click_and_choose_file(dock, "start_from_file", mask_file)
+    started(review, qtbot)
+    whole = dock.corrections.layer
+    before = np.array(whole.data)
+    review.state.box = box = ((2, 20), (2, 22), (1, 12))
+    run(review, qtbot)
+    np.testing.assert_array_equal(whole.data, before)
+    click_tab(dock, "Correct")
+    assert dock.corrections.layer is None
+    assert any("is of the whole image, the samples are of a box" in label.text() for label in dock.findChildren(QLabel))
+    pick(dock, "start_from", "Layer Correction")
+    click(dock, "start_correction")
+    inside = tuple(slice(lo, hi) for lo, hi in box)
+    np.testing.assert_array_equal(started(review, qtbot), mask[inside])
+    np.testing.assert_array_equal(whole.data, before)
+    assert [text for _, text in dock.masks.sources()] == ["Layer Correction"]
 
 
 def test_of_a_box_the_part_inside_is_taken(review, mask_file, mask, qtbot):

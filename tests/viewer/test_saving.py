@@ -22,11 +22,17 @@ def found(dock, qtbot) -> None:
 
 def another(make_window, tiny, image_file) -> ReviewDock:
     """A second window with the same image and model."""
+    dock = open_dock(make_window, tiny)
+    dock.desk.open(image_file)
+    return dock
+
+
+def open_dock(make_window, tiny) -> ReviewDock:
+    """A further window with the model and no image."""
     viewer = make_window()
     dock = ReviewDock(viewer)
     viewer.window.add_dock_widget(dock, name="PGRD Review", area="right")
     dock.desk.choose_bundle(str(tiny))
-    dock.desk.open(image_file)
     return dock
 
 

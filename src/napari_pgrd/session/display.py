@@ -32,10 +32,11 @@ class Display:
     scale: tuple[float, float, float]  # mm (or voxels) along z, y, x
     translate: tuple[float, float, float]
     unit: str
+    shape: tuple[int, int, int]  # of the display array
 
     @classmethod
-    def of(cls, volume: Volume) -> Display:
-        """The display geometry of a volume."""
+    def of(cls, volume: Volume, box: Box | None = None) -> Display:
+        """The display geometry of a volume, or of a box of it."""
         reorder = Reorder.between(volume.affine, "LPI")
         affine = reorder.affine(volume.affine, volume.shape)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -47,13 +48,16 @@ class Display:
             spacing, corner = np.ones(3), np.zeros(3)
         z, y, x = (float(v) for v in spacing[::-1])
         tz, ty, tx = (float(v) for v in corner[::-1])
-        return cls(reorder, (z, y, x), (tz, ty, tx), "mm" if volume.spacing_known else "pixel")
+        nx, ny, nz = (int(n) for n in shape)
+        whole = cls(reorder, (z, y, x), (tz, ty, tx), "mm" if volume.spacing_known else "pixel", (nz, ny, nx))
+        return whole.crop(box, volume.shape) if box else whole
 
     def crop(self, box: Box, shape: tuple[int, int, int]) -> Display:
         """The display of a box of the volume, lying exactly on the volume's own, oblique or not."""
-        starts = [lo for lo, _ in self.reorder.box(box, shape)][::-1]
-        z, y, x = (t + s * lo for t, s, lo in zip(self.translate, self.scale, starts, strict=True))
-        return replace(self, translate=(z, y, x))
+        sides = self.reorder.box(box, shape)[::-1]
+        z, y, x = (t + s * lo for t, s, (lo, _) in zip(self.translate, self.scale, sides, strict=True))
+        nz, ny, nx = (hi - lo for lo, hi in sides)
+        return replace(self, translate=(z, y, x), shape=(nz, ny, nx))
 
     def index(self, voxel: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Where a voxel of the grid, of ``shape``, lies in the display array."""

@@ -34,7 +34,7 @@ VOLUMES, PAGE, EDITS, MANIFEST = "volumes.csv", "report.html", "edits.log", "man
 
 def export(
     folder: str | os.PathLike[str],
-    prediction: Prediction,
+    prediction: Prediction | None,
     volume: Volume,
     bundle: Bundle,
     request: Request,
@@ -52,6 +52,9 @@ def export(
 
     Parameters
     ----------
+    prediction : Prediction, optional
+        Without one, as of a correction that was started from a mask before anything was sampled, there are neither maps
+        nor samples nor report: the correction, its volumes, its edit log and the manifest are written.
     what : collection of str
         Which of ``PARTS``, and "report"; volumes and manifest come always, ``corrected.nii.gz`` only if there is a
         correction.
@@ -81,13 +84,19 @@ def export(
         InputError,
         f"There is nothing called {', '.join(unknown)} to export; choose among {', '.join(known)}.",
     )
-    _check_correction(correction, prediction, volume, bundle)
-    missing = {"corrected"} if correction is None else set()
-    missing |= set() if prediction.masks else {"samples"}
-    maps = [key for part in PARTS if part in what for key in PARTS[part] if key not in missing]
+    require(
+        prediction is not None or correction is not None,
+        InputError,
+        "There is neither a prediction nor a correction to export. Draw samples, or start a correction from a mask.",
+    )
+    _check_correction(correction, prediction, volume, bundle, request.box)
+    there = {"corrected"} if correction is not None else set()
+    if prediction is not None:
+        there |= {"segmentation", *PARTS["maps"]} | ({"samples"} if prediction.masks else set())
+    maps = [key for part in PARTS if part in what for key in PARTS[part] if key in there]
     folder = Path(folder)
     names = [*(f"{key}.nii.gz" for key in maps), VOLUMES]
-    names += [PAGE] * (REPORT in what) + [EDITS] * (edit_log is not None)
+    names += [PAGE] * (REPORT in what and prediction is not None) + [EDITS] * (edit_log is not None)
     _refuse_to_overwrite(source, [folder / name for name in names])
     staging = _stage(folder)
     try:
@@ -97,7 +106,8 @@ def export(
         rows = volume_rows(prediction, volume, bundle, correction)
         write_atomically(staging / VOLUMES, lambda path: _write_csv(path, volume.spacing_known, rows))
         made = describe(prediction, volume, bundle, request)
-        if REPORT in what:
+        if PAGE in names:
+            assert prediction is not None
             whole = None
             if correction is not None:
                 whole = array("corrected", prediction, volume, bundle, request.box, correction)
@@ -125,15 +135,27 @@ def check_destination(folder: str | os.PathLike[str], source: Sequence[str | os.
     _stage(Path(folder)).rmdir()
 
 
-def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Request) -> dict[str, Any]:
+def describe(prediction: Prediction | None, volume: Volume, bundle: Bundle, request: Request) -> dict[str, Any]:
     """What made a result: everything needed to make it again, and nothing about the patient."""
-    from napari_pgrd.engine.device import precision, resolve  # torch, which the window loads late
-
-    r, device = request.resolved(bundle.spec), resolve(request.device)
     return {
         "note": RESEARCH_USE,
         "date": now(),
         "bundle": {"name": bundle.spec.name, "sha256": bundle.digest},
+        **(_drawing(prediction, bundle, request) if prediction is not None else {"request": None}),
+        "labels": {label.value: label.name for label in bundle.spec.labels},
+        "shape": list(volume.shape),
+        "affine": volume.affine.tolist(),
+        "spacing_known": volume.spacing_known,
+        "versions": versions(),
+    }
+
+
+def _drawing(prediction: Prediction, bundle: Bundle, request: Request) -> dict[str, Any]:
+    """How the samples were drawn."""
+    from napari_pgrd.engine.device import precision, resolve  # torch, which the window loads late
+
+    r, device = request.resolved(bundle.spec), resolve(request.device)
+    return {
         "request": {
             "method": r.method,
             "samples": prediction.samples,
@@ -146,11 +168,6 @@ def describe(prediction: Prediction, volume: Volume, bundle: Bundle, request: Re
         },
         "device": device.type,
         "precision": str(precision(device)).removeprefix("torch."),
-        "labels": {label.value: label.name for label in bundle.spec.labels},
-        "shape": list(volume.shape),
-        "affine": volume.affine.tolist(),
-        "spacing_known": volume.spacing_known,
-        "versions": versions(),
     }
 
 
@@ -164,18 +181,17 @@ def _locks(request: Request) -> dict[str, Any]:
 
 
 def volume_rows(
-    prediction: Prediction, volume: Volume, bundle: Bundle, correction: NDArray[np.integer] | None = None
+    prediction: Prediction | None, volume: Volume, bundle: Bundle, correction: NDArray[np.integer] | None = None
 ) -> Iterator[tuple[str, str, float]]:
     """``(label, sample, size)`` of every label but the background; samples count from 1, sizes are mL or voxels."""
     size = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000 if volume.spacing_known else 1.0
     values = bundle.spec.values
-    masks = [
-        ("consensus", values[prediction.consensus]),
-        ("prior", values[prediction.prior.argmax(0)]),
-        *((str(i), values[mask]) for i, mask in enumerate(prediction.masks, 1)),
-    ]
+    masks: list[tuple[str, NDArray[np.uint8]]] = []
     if correction is not None:
-        masks.insert(0, ("correction", correction.astype(np.uint8)))
+        masks.append(("correction", correction.astype(np.uint8)))
+    if prediction is not None:
+        masks += [("consensus", values[prediction.consensus]), ("prior", values[prediction.prior.argmax(0)])]
+        masks += [(str(i), values[mask]) for i, mask in enumerate(prediction.masks, 1)]
     for label in bundle.spec.labels[1:]:
         for name, mask in masks:
             yield label.name, name, float(np.count_nonzero(mask == label.value)) * size
@@ -183,7 +199,7 @@ def volume_rows(
 
 def array(
     key: str,
-    prediction: Prediction,
+    prediction: Prediction | None,
     volume: Volume,
     bundle: Bundle,
     box: Box | None,
@@ -193,6 +209,8 @@ def array(
     if key == "corrected":
         assert correction is not None
         data: NDArray[Any] = correction.astype(np.uint8)
+    elif prediction is None:
+        raise InputError(f"There is no {key} without samples. Draw some first.")
     elif key == "segmentation":
         data = bundle.spec.values[prediction.consensus]
     elif key == "samples":
@@ -201,17 +219,22 @@ def array(
         data = getattr(prediction, key).astype(np.float32)
     partial = data.shape[-3:] != volume.shape
     data = embed(data, box if partial else None, volume.shape)
-    if key == "probability" and partial:
+    if key == "probability" and partial and prediction is not None:
         data[0] = embed(prediction.probability[0], box, volume.shape, fill=1)  # outside the box all is background
     return np.moveaxis(data, 0, -1) if data.ndim == 4 else data
 
 
 def _check_correction(
-    correction: NDArray[np.integer] | None, prediction: Prediction, volume: Volume, bundle: Bundle
+    correction: NDArray[np.integer] | None,
+    prediction: Prediction | None,
+    volume: Volume,
+    bundle: Bundle,
+    box: Box | None,
 ) -> None:
     if correction is None:
         return
-    grids = (volume.shape, prediction.consensus.shape)
+    part = tuple(hi - lo for lo, hi in box) if box else volume.shape
+    grids = (volume.shape, part if prediction is None else prediction.consensus.shape)
     require(
         correction.shape in grids,
         InputError,

@@ -61,6 +61,7 @@ class Controls:
     can_cancel: bool
     can_review: bool
     can_correct: bool
+    can_take_mask: bool  # as a correction; there need be no samples
     can_export: bool
     sample_text: str
     headline: str
@@ -91,6 +92,7 @@ def controls(s: ReviewState) -> Controls:
         can_cancel=running,
         can_review=there,
         can_correct=there and not running,
+        can_take_mask=idle and bool(s.bundle),
         can_export=there and not running,
         sample_text=text,
         headline=headline,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from napari_pgrd.session.state import controls
+from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.mask_start import FILE, MaskStart
 from napari_pgrd.viewer.widgets import button, combo, faint, fill, name_of, note, row
@@ -70,11 +70,13 @@ class CorrectPanel(QWidget):
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         desk, layer = self.corrections.desk, self.corrections.layer
-        items = [*self.corrections.sources(), *self.masks.sources(), (FILE, "Mask file ...")]
+        c = controls(desk.state)
+        samples = self.corrections.sources() if c.can_correct else []
+        items = [*samples, *self.masks.sources(), (FILE, "Mask file ...")]
         if self._chosen not in {value for value, _ in items}:
-            self._chosen = "consensus"
+            self._chosen = items[0][0] if samples else ""  # what there is first now, and the consensus once it is there
         fill(self.start_from, items, self._chosen)
-        can = controls(desk.state).can_correct and self.masks.worker is None
+        can = c.can_take_mask and desk.volume is not None and self.masks.worker is None
         for widget in (self.start, self.from_file, self.start_from):
             widget.setEnabled(can)
         self.said.setText(self.masks.sentence)
@@ -84,16 +86,30 @@ class CorrectPanel(QWidget):
         if desk.spec is not None:
             names = [(str(x.value), x.name) for x in desk.spec.labels[1:]] + [("0", "background (erase)")]
             fill(self.label, names, str(layer.selected_label) if layer is not None else "")
-        nothing = "No correction yet." if controls(desk.state).can_correct else "Draw samples first, then start one."
-        self.what.setText(f"Editing \u201c{layer.name}\u201d." if layer is not None else nothing)
+        self.what.setText(f"Editing \u201c{layer.name}\u201d." if layer is not None else self._nothing(can))
+
+    def _nothing(self, can: bool) -> str:
+        """Why nothing is in hand, and what to do."""
+        state, elsewhere = self.corrections.desk.state, self.corrections.elsewhere
+        if elsewhere:
+            return (
+                f"\u201c{elsewhere[-1].name}\u201d is of the whole image, the samples are of a box. It stays as it is; "
+                "choose it above to go on with a copy in the box."
+            )
+        if controls(state).can_correct:
+            return "No correction yet."
+        if can:
+            return "Draw samples first, or start from a mask: a file, or a layer of labels in the window."
+        return "Open an image first." if state.phase is Phase.EMPTY else "No correction while samples are drawn."
 
     def _start(self) -> None:
-        if self._chosen == FILE:
+        chosen = str(self.start_from.currentData())
+        if chosen == FILE:
             self._choose_file()
-        elif self._chosen in dict(self.masks.sources()):
-            self.masks.from_layer(self._chosen)
+        elif chosen in dict(self.masks.sources()):
+            self.masks.from_layer(chosen)
         else:
-            self.corrections.start(self._chosen)
+            self.corrections.start(chosen)
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Mask of this image", str(Path.home()), "NIfTI (*.nii *.nii.gz)")

@@ -51,6 +51,13 @@ class Corrections:
         active = self.desk.viewer.layers.selection.active
         return active if active in mine else (mine[-1] if mine else None)
 
+    @property
+    def elsewhere(self) -> list[Labels]:
+        """Corrections of the whole image while the samples fill a box of it, begun before there were any."""
+        volume, bundle, box = self.grid()
+        mine = [x for x in self.desk.viewer.layers if self.is_correction(x)]
+        return [x for x in mine if box is not None and x.metadata.get(GRID) == (volume, bundle, None)]
+
     def is_correction(self, layer: object) -> TypeGuard[Labels]:
         """Whether a layer was started here, and so is watched; a duplicate of one is not."""
         return isinstance(layer, Labels) and layer in self._starts

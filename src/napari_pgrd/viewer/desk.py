@@ -108,7 +108,7 @@ class Desk:
         self.volume = volume
         load_early()
         self._check()
-        self.layers.display = Display.of(volume)
+        self.lie_on(None)
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
             self.layers.set_plane(self.spec.scope.start_plane)
         self.sources_changed.emit()
@@ -121,13 +121,24 @@ class Desk:
             self.bundles_changed.emit()
         if where == self.state.bundle and spec == self.spec:
             return
-        self._abandon()
-        self._forget()  # their class indices mean other labels now
+        self.drop()  # their class indices mean other labels now
         self.spec = spec
+        self.lie_on(None)  # not on the box of an earlier run
         self.state.bundle = where
         self.state.steps, self.state.samples = spec.sampling.steps, spec.sampling.samples
         self._remove_box()
         self._check()
+
+    def lie_on(self, request: Request | None) -> None:
+        """Take the part of the image that a request names, or all of it, for what is begun without samples."""
+        self.request, self.layers.spec = request, self.spec
+        if self.volume is not None:
+            self.layers.display = Display.of(self.volume, request.box if request is not None else None)
+
+    def drop(self) -> None:
+        """Stop a run and take samples off the screen; corrections stay."""
+        self._abandon()
+        self._forget()
 
     def try_bundle(self, where: str) -> None:
         """Take a bundle, or say why not and keep the present one."""
@@ -232,8 +243,7 @@ class Desk:
         request.resolved(self.spec)
         if not more:
             self._forget(recycle=self.request is not None and self.request.box == box)
-        display = Display.of(self.volume)
-        self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
+        self.layers.begin(Display.of(self.volume, box), self.spec)
         self.request = request
         s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, "Loading the model ...", ""
         s.drawn_settings = s.settings
@@ -256,8 +266,7 @@ class Desk:
             self.layers.results.recycle()
         else:
             self.layers.results.clear()
-        display = Display.of(self.volume)
-        self.layers.begin(display.crop(box, self.volume.shape) if box else display, self.spec)
+        self.layers.begin(Display.of(self.volume, box), self.spec)
         self.request, self.prediction, s.exported = request, prediction, ""
         r = request.resolved(self.spec)
         s.steps, s.samples, s.seed, s.box = r.steps or 1, prediction.samples, r.seed, box
@@ -330,10 +339,7 @@ class Desk:
 
     def _forget(self, recycle: bool = False) -> None:
         """Drop results, never a correction; their layers are kept for a next run on the same grid if asked."""
-        if recycle:
-            self.layers.results.recycle()
-        else:
-            self.layers.results.clear()
+        self.layers.results.recycle() if recycle else self.layers.results.clear()
         self.prediction = None
         s = self.state
         s.drawn, s.seconds, s.drawn_settings, s.exported = 0, 0.0, (), ""

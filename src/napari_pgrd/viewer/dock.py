@@ -171,7 +171,7 @@ class ReviewDock(QWidget):
     def _next_step(self) -> tuple[str, Any]:
         """The one button that leads on: its text and what it does."""
         s, c = self.desk.state, controls(self.desk.state)
-        if s.phase is not Phase.REVIEWING:
+        if not self.exports.ready:
             return "", None
         if self.corrections.layer is None and c.can_correct:
             return "Start correction from consensus", self._start_correction

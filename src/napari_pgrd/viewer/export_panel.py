@@ -64,14 +64,18 @@ class ExportPanel(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
-        state = self.exports.desk.state
-        missing = self.exports.missing() if controls(state).can_export else ""
-        self.go.setEnabled(controls(state).can_export and not self.exports.busy and not missing)
+        state, ready = self.exports.desk.state, self.exports.ready
+        samples = controls(state).can_export
+        missing = self.exports.missing() if samples else ""
+        self.go.setEnabled(ready and not self.exports.busy and not missing)
         self.go.setText(missing or "Export")
+        for key, box in self.boxes.items():
+            box.setEnabled(key == "mask" or samples or not ready)
         correction = self.exports.corrections.layer
-        self.which.setText(
-            f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."
-        )
+        text = f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."
+        if ready and not samples:
+            text += ". Maps, samples and report need samples, and none are drawn."
+        self.which.setText(text)
         self.done.setText(f"Written to {state.exported}" if state.exported else "")
         self.show_it.setEnabled(bool(state.exported))
         if not self.folder.hasFocus() and self.folder.text() != str(self.exports.folder):

@@ -14,6 +14,8 @@ from psygnal import Signal
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.engine.errors import PgrdError
+from napari_pgrd.engine.request import Request
+from napari_pgrd.session.state import controls
 from napari_pgrd.session.summary import ReviewSummary
 from napari_pgrd.viewer import settings
 from napari_pgrd.viewer.corrections import Corrections
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_pgrd.engine.aggregate import Prediction
-    from napari_pgrd.engine.request import Request
     from napari_pgrd.engine.volume import Volume
 
 
@@ -71,6 +72,12 @@ class Exports:
         return next((home / n for n in names if not (home / n).exists()), home / name)
 
     @property
+    def ready(self) -> bool:
+        """Whether there is something to export: samples, or a correction without any."""
+        c = controls(self.desk.state)
+        return c.can_export or (c.can_take_mask and self.corrections.layer is not None)
+
+    @property
     def busy(self) -> bool:
         """Whether files are being written."""
         return self.worker is not None
@@ -95,9 +102,10 @@ class Exports:
 
     def write(self, parts: set[str]) -> None:
         """Write the chosen parts; the state says where they went, or why not."""
-        p, volume, request, s = self.desk.prediction, self.desk.volume, self.desk.request, self.desk.state
-        if p is None or volume is None or request is None or p.samples == 0:
-            s.sentence = "There is nothing to export yet. Draw samples first."
+        p, volume, s = self.desk.prediction, self.desk.volume, self.desk.state
+        p = p if p is not None and p.samples else None
+        if volume is None or not self.ready:
+            s.sentence = "There is nothing to export yet. Draw samples, or start a correction from a mask."
             return
         if text := self.missing():
             s.sentence = f"{text} Export again in a moment."
@@ -110,7 +118,7 @@ class Exports:
             p,
             volume,
             s.bundle,
-            request,
+            self.desk.request or Request(),
             frozenset(parts),
             self._correction,
             self._files(),
@@ -156,7 +164,7 @@ class Exports:
 
 def _write(
     folder: Path,
-    prediction: Prediction,
+    prediction: Prediction | None,
     volume: Volume,
     bundle: str,
     request: Request,

@@ -115,13 +115,12 @@ class LayerDesk:
     def current_slice(self) -> tuple[int, int] | None:
         """``(display axis, index)`` of the slice on screen in this grid; None in 3D or outside the grid."""
         axes = self.axes()
-        if self.display is None or self.prediction is None or self.viewer.dims.ndisplay != 2 or axes is None:
+        if self.display is None or self.viewer.dims.ndisplay != 2 or axes is None:
             return None
         axis = axes[0]
         world = self.viewer.dims.point[axis + self.viewer.dims.ndim - 3]
         index = round((world - self.display.translate[axis]) / self.display.scale[axis])
-        size = self.display.show(self.prediction.consensus).shape[axis]
-        return (axis, index) if 0 <= index < size else None
+        return (axis, index) if 0 <= index < self.display.shape[axis] else None
 
     # ---- the view
 

@@ -79,9 +79,14 @@ class MaskStart:
         return [x for x in self.desk.viewer.layers if isinstance(x, Labels) and self._is_the_readers(x)]
 
     def _is_the_readers(self, layer: Labels) -> bool:
-        """Neither a result nor a correction in hand; a correction that an earlier dock left may start a new one."""
+        """Neither a result nor a correction that can be in hand.
+
+        One that an earlier dock left may start a new one; so may one of the whole image in a box of it.
+        """
         role, owner = layer.metadata.get(ROLE, ("", 0))
-        return not self.corrections.is_correction(layer) and (owner != id(layer) or role == "correction")
+        if self.corrections.is_correction(layer):
+            return layer in self.corrections.elsewhere
+        return owner != id(layer) or role == "correction"
 
     def _voxels(self, layer: Labels) -> tuple[NDArray[Any], Affine]:
         """A copy of a layer's labels ``(x, y, z)`` and where they lie."""
@@ -110,11 +115,12 @@ class MaskStart:
         if self.worker is not None:
             return
         desk = self.desk
-        if desk.volume is None or desk.spec is None or desk.request is None or not controls(desk.state).can_correct:
-            self._say("Draw samples first, and let the run end; a correction is reviewed and exported with them.")
+        if desk.volume is None or desk.spec is None or not controls(desk.state).can_take_mask:
+            self._say("Open the image of this mask and choose a model first; while samples are drawn, wait.")
             return
         volume, grid = desk.volume, self.corrections.grid()
-        self.worker = FunctionWorker(_reading, read, volume, desk.spec, desk.request.box)
+        box = desk.request.box if desk.request is not None else None
+        self.worker = FunctionWorker(_reading, read, volume, desk.spec, box)
         self.worker.returned.connect(lambda taken: self._take(taken, grid, name, source))
         self.worker.errored.connect(self._failed)
         self._say(f"Reading {name} ...")
@@ -122,7 +128,7 @@ class MaskStart:
 
     def _take(self, taken: Taken, grid: tuple[object, ...], name: str, source: str) -> None:
         self.worker = None
-        if grid != self.corrections.grid() or not controls(self.desk.state).can_correct:
+        if grid != self.corrections.grid() or not controls(self.desk.state).can_take_mask:
             self._say(f"Image, model or samples changed while {name} was read. Choose it again.")
             return
         self.corrections.add(taken.values, source)

@@ -152,11 +152,11 @@ class Resampling:
         return "mm" if volume is None or volume.spacing_known else "voxels"
 
     def forecast(self) -> str:
-        """What sampling again would do and take; empty while there is nothing to sample around."""
+        """What sampling again would do and take, or why it cannot be done yet."""
         desk = self.desk
         p, request, spec, volume = desk.prediction, desk.request, desk.spec, desk.volume
         if p is None or request is None or spec is None or volume is None or p.samples == 0:
-            return ""
+            return "Sampling again needs samples: draw some under Sample. The correction stays as it is."
         default = spec.sampling.lock_method
         method = request.lock_method or default
         seconds = seconds_again(p.samples, p.samples, desk.state.seconds, method, method if request.locks else None)

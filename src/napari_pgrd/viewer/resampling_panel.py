@@ -69,13 +69,14 @@ class ResamplingPanel(QWidget):
     def refresh(self, *_: object) -> None:
         """Show the state as it is."""
         r = self.resampling
+        drawn = r.desk.state.drawn > 0
         there, idle = r.corrections.layer is not None, r.worker is None and r.candidate is None
         for widget in (self.what, self.paint, self.where):
             widget.setEnabled(there)
         self.near.setVisible(r.where == "near")
         self.reach.setEnabled(there)
         self.reach.setSuffix(f" {r.unit} of the locks")
-        self.again.setEnabled(there and idle)
+        self.again.setEnabled(there and idle and drawn)
         self.again.setVisible(idle)
         self.forecast.setText(r.forecast() if there and idle else "")
         self.forecast.setVisible(bool(self.forecast.text()))

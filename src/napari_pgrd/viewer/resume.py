@@ -10,6 +10,7 @@ from napari.layers import Layer
 
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.session.display import PLANES
+from napari_pgrd.session.phases import SAMPLING
 from napari_pgrd.session.review import Review, bundle_mark
 from napari_pgrd.viewer.desk import Desk
 
@@ -19,7 +20,7 @@ REVIEW, CORRECT = "Review", "Correct"
 
 
 def show(desk: Desk, review: Review) -> None:
-    """Choose the review's model and show its samples; the image is open and was found to be the right one.
+    """Choose the review's model and show its samples, if any; the image is open and was found to be the right one.
 
     Raises
     ------
@@ -36,16 +37,22 @@ def show(desk: Desk, review: Review) -> None:
     assert where is not None
     desk.choose_bundle(where)
     if review.prediction is not None:
-        desk.take(review.prediction, review.request, float(review.phases.get("sampling", 0.0)))
+        desk.take(review.prediction, review.request, float(review.phases.get(SAMPLING, 0.0)))
+    else:
+        desk.drop()
+        desk.lie_on(review.request)
+        desk.state.box = review.request.box
 
 
 def tab_of(review: Review) -> str:
     """The tab to go on with: of Review and Correct the one that was worked on last.
 
-    Not what the selected layer would say: an answer taken over with J begins a correction and selects it, while the
-    reader goes on from place to place. Nor Export, where every review is saved: nobody opens one to export it again.
+    Correct, too, where there are no samples to review. Not what the selected layer would say: an answer taken over with
+    J begins a correction and selects it, while the reader goes on from place to place. Nor Export, where every review
+    is saved: nobody opens one to export it again.
     """
-    return CORRECT if review.corrections and review.view.get(TAB) == CORRECT else REVIEW
+    correcting = review.prediction is None or review.view.get(TAB) == CORRECT
+    return CORRECT if review.corrections and correcting else REVIEW
 
 
 def look(desk: Desk, view: Mapping[str, Any], corrections: Sequence[Layer] = ()) -> None:

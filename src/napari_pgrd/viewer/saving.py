@@ -16,6 +16,7 @@ from qtpy.QtCore import QTimer
 from superqt.utils import FunctionWorker
 
 from napari_pgrd.engine.errors import InputError, PgrdError, require
+from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session import autosave
 from napari_pgrd.session.autosave import Autosave, Left
@@ -149,11 +150,13 @@ class Saving:
     def save_as(self, folder: str) -> None:
         """Write the review to a folder ``NAME.pgrd``."""
         try:
-            require(self.desk.prediction is not None, InputError, "Draw samples first; there is no review yet.")
-            self._look_at_all()
             running = self.running
+            there = running is not None or self.desk.prediction is not None
+            require(there, InputError, "Draw samples or start a correction first; there is no review yet.")
+            self._look_at_all()
             review = running.review if running is not None else self._review()
-            changes = {"prediction": self.desk.prediction, "request": self.desk.request, **self._rest()}
+            request = self.desk.request or review.request
+            changes = {"prediction": self.desk.prediction, "request": request, **self._rest()}
             path = save(folder, replace(review, **changes))
         except PgrdError as error:
             self._say(str(error))
@@ -253,9 +256,9 @@ class Saving:
 
     def _review(self) -> Review:
         desk = self.desk
-        assert desk.volume is not None and desk.request is not None
+        assert desk.volume is not None
         name, digest = bundle_mark(desk.state.bundle)
-        return Review(ImageMark.of(desk.volume), name, digest, request=desk.request)
+        return Review(ImageMark.of(desk.volume), name, digest, request=desk.request or Request())
 
     def _predicted(self) -> None:
         """Samples of a run that has ended, or that were taken around a correction."""

@@ -43,6 +43,8 @@ class ToolsPanel(QWidget):
         self.swap = button(
             "Swap at place", "Exchange the two labels in doubt at the place in hand", "swap_labels", tools.swap
         )
+        self.why = faint("Swap at place exchanges labels at a place, and those come with samples.")
+        self.why.setObjectName("tools_need_samples")
         self.said = note()
         self.said.setObjectName("tools_sentence")
         self.rule = faint("Tools work on the painted label; other labels keep their voxels. Ctrl+Z takes each back.")
@@ -54,6 +56,7 @@ class ToolsPanel(QWidget):
             row(self.fill, self.largest),
             row(self.outline, self.use, self.drop),
             row(self.between, self.swap),
+            self.why,
             self.said,
             self.rule,
         )
@@ -62,6 +65,7 @@ class ToolsPanel(QWidget):
         tools.changed.connect(self.refresh)
         tools.corrections.changed.connect(self.refresh)
         tools.places.changed.connect(self.refresh)
+        tools.desk.predicted.connect(self.refresh)
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -71,6 +75,7 @@ class ToolsPanel(QWidget):
         for widget in (self.smooth, self.grow, self.shrink, self.fill, self.largest, self.between):
             widget.setEnabled(there and not drawn)
         self.swap.setEnabled(there and not drawn and t.places.places.current is not None)
+        self.why.setVisible(there and t.desk.state.drawn == 0)
         self.outline.setVisible(not drawn)
         self.outline.setEnabled(there)
         self.use.setVisible(drawn)
