@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.session.display import PLANES, Display
+from napari_pgrd.session.display import PLANES, Display, first_plane, plane_text
 
 SHAPE = (5, 6, 7)
 CODES = [
@@ -69,3 +69,17 @@ def test_an_oblique_volume_keeps_its_middle_where_it_is():
 def test_planes_put_the_named_axis_on_the_slider():
     assert {name: order[0] for name, order in PLANES.items()} == {"sagittal": 2, "coronal": 1, "axial": 0}
     assert all(list(order[1:]) == sorted(order[1:]) for order in PLANES.values())  # superior and anterior stay up
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LAS", "LPI"])
+def test_slices_of_unknown_directions_lie_as_they_are_stored(codes):
+    volume, _ = volume_in(codes)
+    stack = Volume(volume.data, volume.affine, spacing_known=False)
+    display = Display.of(stack)
+    np.testing.assert_array_equal(display.show(stack.data[0]), stack.data[0].transpose(2, 1, 0))
+    np.testing.assert_array_equal(display.hide(display.show(stack.data[0])), stack.data[0])
+    assert (display.scale, display.translate, display.unit) == ((1, 1, 1), (0, 0, 0), "pixel")
+    assert display.layer["axis_labels"] == ("slice", "row", "column")
+    assert plane_text("axial", display.known) == "axial  \u00b7  orientation not known"
+    assert first_plane(stack, "sagittal") == "axial"
+    assert first_plane(volume, "sagittal") == "sagittal" and Display.of(volume).known

@@ -3,6 +3,9 @@
 The display array is the LPI reordering of the volume, transposed to (z, y, x), so that on an axial slice rows run from
 anterior to posterior and columns from the patient's right to left. napari shows out-of-plane rotations wrongly, so an
 oblique volume is displayed along its own axes; the true affine stays with the volume and is what export writes.
+
+A file that states no voxel size tells nothing of directions either. Its slices are shown as pictures are stored: the
+first axis to the right, the second downwards, the third from slice to slice; no direction of the patient is named.
 """
 
 from __future__ import annotations
@@ -16,12 +19,24 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
 AXIS_LABELS = ("I-S", "A-P", "R-L")  # slider names of z, y, x
+STORED_LABELS = ("slice", "row", "column")  # where directions are not known
+AS_STORED = Reorder((0, 1, 2), (False, False, False))
 PLANES = {"sagittal": (2, 0, 1), "coronal": (1, 0, 2), "axial": (0, 1, 2)}  # dims order: slider, rows, columns
 PLANE_TEXT = {
     "sagittal": "sagittal  \u00b7  A left, S up",
     "coronal": "coronal  \u00b7  R left, S up",
     "axial": "axial  \u00b7  R left, A up",
 }
+
+
+def plane_text(plane: str, known: bool) -> str:
+    """What stands beside a picture of a plane; letters only where directions are known."""
+    return PLANE_TEXT[plane] if known else f"{plane}  \u00b7  orientation not known"
+
+
+def first_plane(volume: Volume, wanted: str) -> str:
+    """The plane to begin with: the wanted one, but stored slices where nothing is known of what lies across them."""
+    return wanted if volume.spacing_known else "axial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +52,7 @@ class Display:
     @classmethod
     def of(cls, volume: Volume, box: Box | None = None) -> Display:
         """The display geometry of a volume, or of a box of it."""
-        reorder = Reorder.between(volume.affine, "LPI")
+        reorder = Reorder.between(volume.affine, "LPI") if volume.spacing_known else AS_STORED
         affine = reorder.affine(volume.affine, volume.shape)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         shape = np.array([volume.shape[a] for a in reorder.axes])
@@ -51,6 +66,11 @@ class Display:
         nx, ny, nz = (int(n) for n in shape)
         whole = cls(reorder, (z, y, x), (tz, ty, tx), "mm" if volume.spacing_known else "pixel", (nz, ny, nx))
         return whole.crop(box, volume.shape) if box else whole
+
+    @property
+    def known(self) -> bool:
+        """Whether size and directions are."""
+        return self.unit == "mm"
 
     def crop(self, box: Box, shape: tuple[int, int, int]) -> Display:
         """The display of a box of the volume, lying exactly on the volume's own, oblique or not."""
@@ -85,7 +105,7 @@ class Display:
             "scale": self.scale,
             "translate": self.translate,
             "units": (self.unit,) * 3,
-            "axis_labels": AXIS_LABELS,
+            "axis_labels": AXIS_LABELS if self.known else STORED_LABELS,
         }
 
 

@@ -23,7 +23,7 @@ SLAB = 0.1  # of the length: what lies beside a point, on either side of it
 MOST_POINTS = 50_000  # the shape of a structure is known from fewer
 
 PATIENT = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))  # towards lower and higher R, A, S
-PICTURE = (("right", "left"), ("lower", "upper"), ("later slices", "earlier slices"))
+PICTURE = (("left", "right"), ("upper", "lower"), ("earlier slices", "later slices"))  # x, y, z
 ORDER = (1, 2, 0)  # anterior superior left, upper left
 
 Points = NDArray[np.float64]
@@ -36,11 +36,11 @@ class Structure:
     Attributes
     ----------
     points : numpy.ndarray
-        ``(n, 3)`` its voxels along R, A, S: mm, or voxels where the spacing is unknown.
+        ``(n, 3)`` its voxels along R, A, S in mm; where the spacing is unknown, along x, y, z in voxels.
     steps : numpy.ndarray
-        ``(3, 3)`` what one voxel along x, y, z is along R, A, S.
+        ``(3, 3)`` what one voxel along x, y, z is along those axes.
     words : tuple
-        For each of R, A, S the word for its lower and its higher side.
+        For each of them the word for its lower and its higher side.
     """
 
     points: Points
@@ -51,7 +51,7 @@ class Structure:
     def of(cls, mask: NDArray[np.bool_], volume: Volume) -> Structure:
         """The structure that fills ``mask (x, y, z)``, not empty, on the grid of the volume or on a box of it."""
         known = volume.spacing_known
-        steps = volume.affine[:3, :3] / (1.0 if known else np.array(volume.spacing))
+        steps = volume.affine[:3, :3] if known else np.eye(3)
         voxels = np.flatnonzero(mask)
         voxels = voxels[:: max(1, len(voxels) // MOST_POINTS)]
         points = np.stack(np.unravel_index(voxels, mask.shape), 1).astype(float) @ steps.T

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Volume, embed
-from napari_pgrd.session.display import PLANES, Display, contrast_limits
+from napari_pgrd.session.display import PLANES, Display, contrast_limits, first_plane
 from napari_pgrd.session.lines import LEVELS, Lines, agreement_lines
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Scene:
         self.final: NDArray[np.uint8] = self.consensus if self.correction is None else self.correction
         self.limits = contrast_limits(volume.data[0])
         # A single slice is shown as what it is, whatever plane the bundle likes best.
-        flat = [name for name, order in PLANES.items() if self.image.shape[order[0]] == 1]
-        self.plane = flat[0] if flat and spec.scope.start_plane not in flat else spec.scope.start_plane
+        flat, first = [n for n, o in PLANES.items() if self.image.shape[o[0]] == 1], spec.scope.start_plane
+        self.plane = flat[0] if flat and first not in flat else first_plane(volume, first)
         self.axis, self.rows, self.columns = PLANES[self.plane]
 
     @property

@@ -15,7 +15,7 @@ from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
 from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
 from napari_pgrd.engine.volume import Box, Volume
-from napari_pgrd.session.display import Display
+from napari_pgrd.session.display import Display, first_plane
 from napari_pgrd.session.state import Phase, ReviewState
 from napari_pgrd.viewer import collector
 from napari_pgrd.viewer.box import BoxTool
@@ -110,7 +110,7 @@ class Desk:
         self._check()
         self.lie_on(None)
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
-            self.layers.set_plane(self.spec.scope.start_plane)
+            self.layers.set_plane(first_plane(volume, self.spec.scope.start_plane))
         self.sources_changed.emit()
 
     def choose_bundle(self, where: str) -> None:

@@ -146,9 +146,8 @@ class ReviewDock(QWidget):
         self.sentence.setText(s.sentence)
         self.sentence.setVisible(bool(s.sentence))
         spec = self.desk.spec
-        if spec is not None and spec.scope.box_mm is not None:
-            size = " x ".join(f"{v:.0f}" for v in spec.scope.box_mm)
-            self.place.setText(f"Place a {size} mm box")
+        if spec is not None and spec.scope.box_text:
+            self.place.setText(f"Place a {spec.scope.box_text} box")
         self.place.setVisible(s.box_offered)
         if self._phase is Phase.RUNNING and s.phase is Phase.REVIEWING:
             self.tabs.setCurrentIndex(1)

@@ -11,7 +11,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.spec import BundleSpec
-from napari_pgrd.session.display import PLANE_TEXT, PLANES, Display
+from napari_pgrd.session.display import PLANES, Display, plane_text
 from napari_pgrd.viewer import collector
 from napari_pgrd.viewer.lines import LineLayer
 from napari_pgrd.viewer.results import ROLES, Results
@@ -142,7 +142,7 @@ class LayerDesk:
         """Orientation line and scale bar on the canvas."""
         overlays = self.viewer.canvas.overlays
         shown = self.display is not None and self.viewer.dims.ndisplay == 2 and bool(self.plane())
-        overlays.text.text = PLANE_TEXT[self.plane()] if shown else ""
+        overlays.text.text = plane_text(self.plane(), self.display.known) if shown and self.display else ""
         overlays.text.position = "bottom_left"
         overlays.text.font_size = 12
         overlays.text.visible = shown

@@ -137,7 +137,7 @@ class PlaneView(QWidget):
 
     def _draw_letters(self, painter: QPainter) -> None:
         middle, flags = self.rect(), Qt.AlignmentFlag
-        left, right, top, bottom = tuple(EDGES[self.plane])
+        left, right, top, bottom = EDGES[self.plane] if self.unit == "mm" else ("",) * 4  # else not known
         where = (
             (left, flags.AlignLeft | flags.AlignVCenter),
             (right, flags.AlignRight | flags.AlignVCenter),

@@ -72,7 +72,7 @@ def _opinions(case: SampleCase, display: Display) -> list[LayerData]:
 
 
 def _outline(event: Any) -> None:
-    """Show a layer as an outline; napari takes that of a layer only, not of the data it is made from."""
+    """Show a layer as an outline that no stroke changes; napari takes neither together with the data."""
     layer: Layer = event.value
     if layer.metadata.get(OUTLINE):
-        layer.contour = 1
+        layer.contour, layer.editable = 1, False
