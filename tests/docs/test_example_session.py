@@ -20,13 +20,13 @@ SOURCE = TOP / "sample_data" / "hippocampus" / "images" / "hippocampus_375.nii.g
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("example")
-    command = [sys.executable, str(TOP / "docs" / "example_session.py"), "--out", str(folder)]
+    command = [sys.executable, str(TOP / "docs" / "example_session.py"), str(folder)]
     done = subprocess.run(
         [*command, "--steps", "2", "--samples", "3"], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     said = done.stdout
-    assert "sample 3 of 3" in said and "Sampling again around" in said and "other voxels move" in said
+    assert "voxels locked" in said and "others move" in said and "manifest.json" in said
     return folder
 
 
@@ -64,8 +64,9 @@ def test_the_record_tells_what_was_done(out: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["request"]["steps"] == 2 and manifest["request"]["samples"] == 3
     assert manifest["request"]["locks"]["voxels"] > 20
-    # Two outlines and the slices between; where an answer or the new samples change nothing, nothing is logged.
-    assert manifest["review"]["edits"]["operation"] >= 3
+    # Grown; where an answer or the new samples change nothing, nothing is logged.
+    assert manifest["review"]["edits"]["operation"] >= 1
+    assert b"grow" in (folder / "edits.log").read_bytes()
     states = [place["state"] for place in manifest["review"]["places"]]
     assert len(set(states) - {"open"}) == 1 and len(states) > 1
     for name, digest in manifest["files"].items():
