@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -13,7 +14,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superqt.utils import GeneratorWorker
+from superqt.utils import GeneratorWorker, WorkerBase
 
 from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.volume import Volume
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.engine.predict import Update
     from napari_pgrd.engine.request import Request
+
+
+# Before Qt goes it deletes what a worker tells its end with, and a thread that outlives that says so on stderr. napari
+# waits for workers when its event loop ends; a script that runs none just ends. Python calls last what was registered
+# first, so this comes before Qt's own end. Runs stop at their next network call; files are written to their end.
+atexit.register(WorkerBase.await_workers)
 
 
 def sampling_worker(
