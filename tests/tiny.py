@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from napari_pgrd.engine.bundle import save
+from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.nets import Denoiser, build_prior, named_weights
 from napari_pgrd.engine.spec import DenoiserConfig, PrepareSpec, PriorConfig
 from napari_pgrd.engine.volume import Affine, Volume
@@ -25,6 +26,11 @@ LABELS = ({"value": 0, "name": "background", "colour": "#000000"},
           {"value": 1, "name": "anterior", "colour": "#19E0FF"},
           {"value": 2, "name": "posterior", "colour": "#FFE14D"})  # fmt: skip
 SHAPE = (20, 24, 18)
+FURTHER: Mapping[str, Mapping[str, Any]] = {"multi-head": {"heads": 3}, "probunet": {"encoder": (4, 8)}}
+FURTHER_SCHEDULES: Mapping[str, Mapping[str, Any]] = {
+    "ddpm": {"kind": "linear", "residual_scale": 2.0, "prior_guided": False},
+    "no-pgr": {"prior_guided": False},
+}
 
 
 def blob_volume(
@@ -58,6 +64,7 @@ def make_tiny_bundle(
     prepare: Mapping[str, Any] | None = None,
     seed: int = 0,
     hints: bool = False,
+    further: Sequence[str] = (),
     **content: Any,
 ) -> Path:
     """Write a bundle into ``folder`` (made if need be) and return the folder.
@@ -70,6 +77,8 @@ def make_tiny_bundle(
         Fields to set beyond the defaults, which take any image in voxels of 1 mm.
     hints
         Whether the denoiser hears locks.
+    further
+        Names of methods to hold random networks for, too.
     content
         Top-level fields of ``bundle.json`` to set: ``name``, ``tau``, ``schedule``, ``sampling`` ...; ``denoiser=None``
         leaves the denoiser out.
@@ -92,6 +101,23 @@ def make_tiny_bundle(
     for net, name in held:
         tensors = {k: v.detach().clone().contiguous() for k, v in named_weights(net).items()}
         save_file(tensors, folder / f"{name}.safetensors")
+    entries = {}
+    for name in further:
+        row = METHODS[name]
+        assert row.entry is not None and row.build is not None
+        shape = denoiser_config if row.stepwise else prior_config
+        network = {**shape.model_dump(), **FURTHER.get(name, {})}
+        schedule = {"schedule": FURTHER_SCHEDULES[name]} if name in FURTHER_SCHEDULES else {}
+        entry = row.entry.model_validate({"network": network, **schedule})
+        for number, file in enumerate(row.files):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed + 100 * number)
+                net = row.build(entry).eval()
+                for parameter in net.unet.out.parameters() if row.stepwise else ():
+                    nn.init.normal_(parameter, std=0.1)
+            save_file({k: v.detach().clone().contiguous() for k, v in named_weights(net).items()}, folder / file)
+        sampling = {"steps": 3 if row.stepwise else 1, "samples": 4}
+        entries[name] = {**entry.model_dump(mode="json"), "sampling": sampling}
     written = {
         "schema_version": 1,
         "name": "tiny",
@@ -104,6 +130,7 @@ def make_tiny_bundle(
         "prior": prior_config.model_dump(),
         "denoiser": denoiser_config.model_dump(),
         "sampling": {"steps": 3, "samples": 4},
+        "methods": entries,
         **content,
     }
     save(folder, written)

@@ -63,14 +63,14 @@ def check(bundle: Which) -> None:
 @app.command()
 def pack(
     prior: Annotated[Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)],
-    denoiser: Annotated[Path, Option(help="Folder of the training of the denoiser.", show_default=False)],
     data: Annotated[Path, Option(help="The data of the trainings.", show_default=False)],
     split: Annotated[Path, Option(help="The split of the trainings.", show_default=False)],
     meta: Annotated[Path, Option(help="TOML file: names, colours, scope, sources.", show_default=False)],
     out: Annotated[Path, Option(help="Folder of the new bundle.", show_default=False)],
+    denoiser: Annotated[Path | None, Option(help="Training of the denoiser; without one, no PGRD.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Make a bundle of two finished trainings; tau and w are fitted on the calibration block."""
+    """Make a bundle of finished trainings; tau and w are fitted on the calibration block."""
     from napari_pgrd.io.cases import choose, find_cases, read_split
     from napari_pgrd.train.pack import pack as make
     from napari_pgrd.train.pack import read_meta
@@ -80,6 +80,25 @@ def pack(
     sizes = {name: len(names) for name, names in lists.items()}
     made = make(prior, denoiser, calibration, sizes, described, out, device, tell)
     print(f"Wrote {made.spec.name} to {out}; now evaluate it, then run 'pgrd bundle card'")
+
+
+@app.command()
+def add(
+    bundle: Given,
+    training: Annotated[list[Path], Option(help="Folder of 'pgrd train --method'. Repeat.", show_default=False)],
+    data: Annotated[Path, Option(help="The data of the trainings.", show_default=False)],
+    split: Annotated[Path, Option(help="The split of the trainings.", show_default=False)],
+    default: Annotated[bool, Option("--default", help="The last of them becomes the bundle's own method.")] = False,
+    device: Annotated[str, Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Give a bundle further methods; what has to be fitted to them is fitted on the calibration block."""
+    from napari_pgrd.io.cases import choose, find_cases, read_split
+    from napari_pgrd.train.add import add as put
+
+    calibration = choose(find_cases(data), read_split(split)["calibration"])
+    for folder in training:
+        made = put(bundle, folder, calibration, device, tell, default)
+    print(f"{made.spec.name} now offers {', '.join(made.spec.offered)}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``pgrd train prior`` and ``pgrd train denoiser``."""
+"""``pgrd train prior``, ``pgrd train denoiser`` and ``pgrd train --method NAME``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from typer import Option
 from napari_pgrd.cli.terminal import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_pgrd.io.cases import CaseFiles
-    from napari_pgrd.train.config import PriorTraining
 
-app = typer.Typer(help="Train the two networks of a bundle, one after the other.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 Data = Annotated[Path, Option(help="imagesTr/ + labelsTr/ (nnU-Net), or images/ + labels/.", show_default=False)]
 Out = Annotated[Path, Option(help="Folder of the training; one that was stopped goes on.", show_default=False)]
@@ -30,6 +27,41 @@ OutOfFold = Annotated[
     Option(help="Priors trained with --leave-out, which stand in for the prior on cases they have not seen. Repeat."),
 ]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+
+
+@app.callback(invoke_without_command=True)
+def method(
+    ctx: typer.Context,
+    method: Annotated[str | None, Option(help="Train what this method needs; see docs/training.md.")] = None,
+    data: Annotated[Path | None, Option(help="As for the prior.")] = None,
+    out: Annotated[Path | None, Option(help="As for the prior.")] = None,
+    prior: Annotated[Path | None, Option(help="For methods trained around a prior: its training, or a bundle.")] = None,
+    config: Config = None,
+    split: Split = None,
+    start: Start = None,
+    device: Device = "auto",
+) -> None:
+    """Train the two networks of a bundle, one after the other, or with --method those of any method."""
+    from napari_pgrd.engine.errors import InputError, require
+
+    given = [value for value in (method, data, out, prior, config, split, start) if value is not None]
+    if ctx.invoked_subcommand is not None:
+        require(
+            not given,
+            InputError,
+            f"--method and its options stand without {ctx.invoked_subcommand!r}; options of {ctx.invoked_subcommand!r} "
+            "follow it. Give one or the other.",
+        )
+        return
+    if method is None or data is None or out is None:
+        raise InputError("Training by --method needs --method, --data and --out. Give all three.")
+    from napari_pgrd.engine.device import resolve
+    from napari_pgrd.train.methods import Job, known, train_method
+
+    known(method)  # before a split is written
+    place = resolve(device)
+    train, calibration = blocks(data, split, out)
+    train_method(Job(method, train, calibration, data, out, place, tell, config, prior, start))
 
 
 @app.command()
@@ -45,6 +77,7 @@ def prior(
     """Train the prior and fit its temperature on the calibration block."""
     from napari_pgrd.engine.device import resolve
     from napari_pgrd.train.config import PriorTraining, read_config
+    from napari_pgrd.train.methods import fit_to_data
     from napari_pgrd.train.prior import train_prior
 
     settings, place = read_config(config, PriorTraining), resolve(device)
@@ -101,16 +134,3 @@ def without(cases: list[CaseFiles], part: str | None) -> list[CaseFiles]:
         f"--leave-out is {part!r}; give K/N, as 1/3, N from 2 to the {len(cases)} training cases, K from 1 to N.",
     )
     return [case for i, case in enumerate(cases) if i % n != k - 1]
-
-
-def fit_to_data(settings: PriorTraining, data: Path, cases: Sequence[CaseFiles]) -> PriorTraining:
-    """Fill in what the configuration leaves open: names from ``dataset.json``, numbers of classes and channels."""
-    from napari_pgrd.io.cases import label_names
-
-    named = None if "labels" in settings.model_fields_set else label_names(data)
-    labels = named or settings.labels
-    found = {"classes": len(labels), "channels": len(cases[0].images) if cases else 1}
-    network = settings.network.model_copy(
-        update={k: v for k, v in found.items() if k not in settings.network.model_fields_set}
-    )
-    return settings.model_copy(update={"labels": labels, "network": network})

@@ -8,7 +8,10 @@ from pydantic import BaseModel, Field
 
 from napari_pgrd.engine.netspec import (
     DenoiserConfig,
+    DropoutConfig,
     Frozen,
+    HeadsConfig,
+    LatentConfig,
     PriorConfig,
     SamplingDefaults,
     ScheduleSpec,
@@ -59,6 +62,24 @@ class Segmenter(Entry):
     def width(self) -> int:
         """Feature maps at full resolution."""
         return self.network.filters[0]
+
+
+class Dropout(Segmenter):
+    """A network with dropout."""
+
+    network: DropoutConfig
+
+
+class Heads(Segmenter):
+    """A network with several heads."""
+
+    network: HeadsConfig
+
+
+class Latent(Segmenter):
+    """A Probabilistic U-Net."""
+
+    network: LatentConfig
 
 
 class Diffusion(Entry):

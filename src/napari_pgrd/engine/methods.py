@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_pgrd.engine.entries import Diffusion, Entry
+from napari_pgrd.engine.entries import Diffusion, Dropout, Entry, Heads, Latent, Segmenter
 from napari_pgrd.engine.locks import LockMethod
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_pgrd.engine.sampler import Sampler
 
 PRIOR = "prior.safetensors"
+ALONE = "thresholded"  # what a bundle of a prior alone does: of all that it can, this shows most
 FIRST = "pgrd"  # the method that a bundle describes by fields of its own, and does where it says nothing else
 
 
@@ -133,8 +134,39 @@ def _augmented(kit: Kit) -> Sampler:
     return AugmentationSampler(kit.prior, flat=kit.entry.network.dims == 2)
 
 
+def _dropout(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.segmenters import DropoutSampler
+
+    return DropoutSampler(kit.nets[0], kit.entry.temperature)
+
+
+def _ensemble(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.segmenters import EnsembleSampler
+
+    return EnsembleSampler(kit.nets, kit.entry.temperature)
+
+
+def _heads(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.segmenters import HeadsSampler
+
+    return HeadsSampler(kit.nets[0], kit.entry.temperature)
+
+
+def _latent(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.segmenters import LatentSampler
+
+    network = kit.entry.network
+    return LatentSampler(kit.nets[0], network.latent, network.dims == 2, kit.entry.temperature)
+
+
 def _residual(kit: Kit) -> Sampler:
     return _stepwise(kit, kit.nets[0])
+
+
+def _noise(kit: Kit) -> Sampler:
+    from napari_pgrd.engine.samplers.noise import from_noise
+
+    return _stepwise(kit, from_noise(kit.nets[0]))
 
 
 def _stepwise(kit: Kit, denoise: Callable[..., Tensor]) -> Sampler:
@@ -159,6 +191,31 @@ def _denoiser(entry: Diffusion) -> nn.Module:
     return build_denoiser(entry.network.model_copy(update={"supervised": ()}))
 
 
+def _plain_net(entry: Segmenter) -> nn.Module:
+    from napari_pgrd.engine.nets import build_prior
+
+    return build_prior(entry.network.model_copy(update={"deep_supervision": 0}))
+
+
+def _dropout_net(entry: Dropout) -> nn.Module:
+    from napari_pgrd.engine.segmenters import DropoutNet
+
+    return DropoutNet(entry.network.model_copy(update={"deep_supervision": 0}))
+
+
+def _heads_net(entry: Heads) -> nn.Module:
+    from napari_pgrd.engine.segmenters import MultiHeadNet
+
+    return MultiHeadNet(entry.network.model_copy(update={"deep_supervision": 0}))
+
+
+def _latent_net(entry: Latent) -> nn.Module:
+    from napari_pgrd.engine.segmenters import LatentNet
+
+    return LatentNet(entry.network)
+
+
+MEMBERS = 5
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         FIRST: Method(
@@ -190,6 +247,92 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "The prior's answers to the image as it might have been taken",
             _augmented,
             _probability,
+        ),
+        "dropout": Method(
+            "MC dropout",
+            "A network whose deep units are silenced at random",
+            _dropout,
+            _probability,
+            ("dropout.safetensors",),
+            Dropout,
+            _dropout_net,
+            training="dropout",
+        ),
+        "ensemble": Method(
+            "deep ensemble",
+            f"{MEMBERS} networks, trained from different beginnings",
+            _ensemble,
+            _probability,
+            tuple(f"ensemble-{k}.safetensors" for k in range(1, MEMBERS + 1)),
+            Segmenter,
+            _plain_net,
+            training="ensemble",
+        ),
+        "multi-head": Method(
+            "multi-head",
+            "One network with several answers, of which the best learns",
+            _heads,
+            _probability,
+            ("multi-head.safetensors",),
+            Heads,
+            _heads_net,
+            training="multi-head",
+        ),
+        "probunet": Method(
+            "Probabilistic U-Net",
+            "A network steered by a draw from a Gaussian latent",
+            _latent,
+            _probability,
+            ("probunet.safetensors",),
+            Latent,
+            _latent_net,
+            training="probunet",
+        ),
+        "ddpm": Method(
+            "DDPM",
+            "Diffusion of the mask itself, without a prior",
+            _noise,
+            _fitted,
+            ("ddpm.safetensors",),
+            Diffusion,
+            _denoiser,
+            training="ddpm",
+            settings={
+                "prior_guided": False,
+                "dds_weight": 0.0,
+                "hint_share": 0.0,
+                "residual_std": 1.0,  # the network sees the state as it is
+                "residual_scale": 2.0,  # a mask in {0, 2}, which is one in {-1, 1} beside its middle
+                "shift": 1.0,
+            },
+            stepwise=True,
+            lock_methods=("replacement", "guidance"),
+        ),
+        "no-pgr": Method(
+            "w/o PGR",
+            "PGRD without its prior",
+            _residual,
+            _fitted,
+            ("no-pgr.safetensors",),
+            Diffusion,
+            _denoiser,
+            training="denoiser",
+            settings={"prior_guided": False, "residual_std": None},  # measured: the residual is the mask itself
+            stepwise=True,
+            lock_methods=("replacement", "guidance", "hint"),
+        ),
+        "no-dds": Method(
+            "w/o DDS",
+            "PGRD without deep diffusion supervision",
+            _residual,
+            _fitted,
+            ("no-dds.safetensors",),
+            Diffusion,
+            _denoiser,
+            training="denoiser",
+            settings={"dds_weight": 0.0},
+            stepwise=True,
+            lock_methods=("replacement", "guidance", "hint"),
         ),
     }
 )

@@ -27,6 +27,45 @@ class PriorConfig(BaseModel):
     deep_supervision: int = 2
 
 
+class DropoutConfig(PriorConfig):
+    """The prior's shape with dropout behind its deepest blocks, which hold what a whole structure looks like.
+
+    Attributes
+    ----------
+    dropout : float
+        Share of the units that are silenced, in training and in sampling alike.
+    dropped_levels : int
+        How many levels of encoder and decoder, counted from the coarsest, are dropped from.
+    """
+
+    dropout: float = Field(0.5, gt=0, lt=1)
+    dropped_levels: int = Field(2, ge=1)
+
+
+class HeadsConfig(PriorConfig):
+    """The prior's shape with several last layers on one trunk."""
+
+    heads: int = Field(16, ge=2, le=64)
+
+
+class LatentConfig(PriorConfig):
+    """The prior's shape, and two encoders to a Gaussian whose draws steer the last layers.
+
+    Attributes
+    ----------
+    latent : int
+        Dimensions of the Gaussian.
+    encoder : tuple of int
+        Filters of the encoders, a level each.
+    deep_supervision : int
+        Unused: coarse heads would not hear the latent.
+    """
+
+    latent: int = Field(6, ge=1)
+    encoder: tuple[int, ...] = (16, 32, 64)
+    deep_supervision: int = 0
+
+
 class DenoiserConfig(BaseModel):
     """Shape of the denoiser ``f(s_t, X, pi, t) -> v``.
 

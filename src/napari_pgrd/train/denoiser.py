@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from napari_pgrd.engine import process
+from napari_pgrd.engine.entries import Diffusion
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.methods import FIRST, METHODS, Kit, Method
 from napari_pgrd.engine.nets import Denoiser
+from napari_pgrd.engine.netspec import ScheduleSpec
+from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, sample_rng
-from napari_pgrd.engine.samplers.residual import ResidualSampler
-from napari_pgrd.engine.schedule import cosine_rhobar
 from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
@@ -49,13 +53,19 @@ def train_denoiser(
     say: Report,
     start: str | Path | None = None,
     out_of_fold: Sequence[Path] = (),
+    method: str = FIRST,
+    recipe: DiffusionRecipe | None = None,
 ) -> Path:
     """Train the denoiser around a prior, a finished training's or a bundle's, at its temperature if none is set.
+
+    ``method`` is the one that the denoiser is for: it may fix some of the settings. ``recipe`` says what is learnt.
 
     With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then. With
     ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`.
     """
-    config, weighting = weighted(config)
+    row, recipe = METHODS[method], recipe or VELOCITY
+    stage = row.files[0].removesuffix(".safetensors")
+    config, weighting = weighted(config.model_copy(update=dict(row.settings)))
     prior = prior_folder(prior)
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
@@ -70,24 +80,26 @@ def train_denoiser(
     config = complete(config, first.network, pi_of_case, cases, out, say)
     torch.manual_seed(config.optimisation.seed)
     net = Denoiser(config.network)
-    began, before = start_from(start, net, "denoiser", say)
+    began, before = start_from(start, net, stage, say)
+    others_than_the_first = (stage,) if row.entry else ()
     beside, *others = (digest(folder / WEIGHTS[0]) for folder in (prior, *out_of_fold))
-    trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, beside, *others, *began))
+    mark = fingerprint(config, train, beside, *others, *began, *others_than_the_first)
+    trainer = Trainer(net, config.optimisation, out, device, mark)
     pi_of_case.use(trainer.precision)
     o = config.optimisation
     batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate)
-    rhobar = cosine_rhobar(config.T, shift=config.shift)
-    objective = Objective(config, rhobar, pi_of_case, batches.names)
+    entry = Diffusion(network=config.network, schedule=recipe.schedule(config))
+    objective = recipe.objective(config, entry.schedule.rhobar, pi_of_case, batches.names)
 
     @torch.no_grad()
     def validate(model: nn.Module) -> dict[str, float]:
-        return watch(model, watched, config, rhobar, pi_of, first, device)
+        return watch(model, watched, entry, row, pi_of, first, device)
 
     trainer.fit(batches, objective, validate, say)
     made: dict[str, object] = {"before": before, "prior_sha256": beside}
     made["out_of_fold"] = [_about(folder) for folder in out_of_fold]
     made |= {"weighting": weighting} if weighting else {}
-    return finish(trainer, "denoiser", config.model_dump_json(), train, say, **made)
+    return finish(trainer, stage, config.model_dump_json(), train, say, **made)
 
 
 def load_fold(folder: Path, first: PriorTraining, device: torch.device) -> Fold:
@@ -147,6 +159,39 @@ class Objective:
         return loss
 
 
+class NoiseObjective(Objective):
+    """The loss of Ho et al. (2020): the mean squared error on eps, at random times, of a mask in {-1, 1}."""
+
+    def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
+        """Loss of one batch; its times and noise depend on seed and step alone."""
+        assert isinstance(model, Denoiser)
+        image, y = batch
+        rng = np.random.default_rng((self.config.optimisation.seed, 11, step))
+        t = torch.from_numpy(self.times(rng, len(y))).to(y.device)
+        eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
+        rb = self.rhobar.to(y.device)[t]
+        y_t = process.diffuse(2 * y - 1, eps, rb.reshape(-1, *[1] * (y.ndim - 1)))
+        raw, _ = model.raw(y_t, image, torch.zeros_like(y), t, rb)
+        return diffusion_loss(raw, eps)
+
+
+@dataclass(frozen=True)
+class DiffusionRecipe:
+    """What a denoiser learns, and in which diffusion."""
+
+    objective: type[Objective]
+    kind: Literal["cosine", "linear"]
+
+    def schedule(self, config: DenoiserTraining) -> ScheduleSpec:
+        """The diffusion of a training, as a bundle describes it."""
+        kept = {key: getattr(config, key) for key in ("T", "shift", "residual_scale", "prior_guided")}
+        return ScheduleSpec(kind=self.kind, **kept)
+
+
+VELOCITY = DiffusionRecipe(Objective, "cosine")
+NOISE = DiffusionRecipe(NoiseObjective, "linear")
+
+
 def complete(
     config: DenoiserTraining,
     prior: PriorConfig,
@@ -186,8 +231,8 @@ def complete(
 def watch(
     model: nn.Module,
     cases: Sequence[TrainCase],
-    config: DenoiserTraining,
-    rhobar: np.ndarray,
+    entry: Diffusion,
+    row: Method,
     pi_of: PriorProbabilities,
     first: PriorTraining,
     device: torch.device,
@@ -207,9 +252,7 @@ def watch(
         pi = pi_of(image)
         rows["prior"].append(pi[0].cpu())
         for key, steps, m in (("one", 1, 1), ("five", 5, 4)):
-            sampler = ResidualSampler(
-                denoise, rhobar, steps, scale=config.residual_scale, prior_guided=config.prior_guided
-            )
+            sampler = row.sampler(Kit(entry, Request(steps=steps, solver="ddim", eta=0.0), pi_of, [denoise]))
             *_, y = sampler.draw(Case(image, pi), [sample_rng(0, i, first.prepare.dims == 2) for i in range(m)])
             rows[key].append(torch.softmax(y / tau, 1).mean(0).cpu() if m > 1 else process.clean(y - pi, pi)[0].cpu())
     out = {}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.device import resolve
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.methods import ALONE
 from napari_pgrd.engine.predict import Runner, choose_batch
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
@@ -63,7 +64,7 @@ def read_meta(path: Path) -> Meta:
 
 def pack(
     prior: str | Path,
-    denoiser: Path,
+    denoiser: Path | None,
     calibration: Sequence[CaseFiles],
     blocks: Mapping[str, int],
     meta: Meta,
@@ -76,14 +77,15 @@ def pack(
     Parameters
     ----------
     prior, denoiser : Path
-        Folders of the two trainings. A bundle, by name or folder, stands for the training of its prior.
+        Folders of the two trainings. A bundle, by name or folder, stands for the training of its prior. Without a
+        denoiser the bundle does what a prior can do alone, until :func:`~napari_pgrd.train.add.add` gives it more.
     calibration : sequence of CaseFiles
         On which tau and w are fitted, with the bundle's default sampling.
     blocks : mapping
         Number of cases in each block of the split, for the record.
     """
     prior = prior_folder(prior)
-    folders = dict(zip(("prior", "denoiser"), (prior, denoiser), strict=True))
+    folders = {"prior": prior} | ({"denoiser": denoiser} if denoiser is not None else {})
     records = {stage: read_record(folder) for stage, folder in folders.items()}
     for stage, folder in folders.items():
         require(
@@ -92,16 +94,18 @@ def pack(
             f"{folder.name} holds no finished training of the {stage}. Run 'pgrd train {stage}' first.",
         )
     require(
-        records["denoiser"].get("prior_sha256") in (None, digest(prior / "prior.safetensors")),
+        denoiser is None or records["denoiser"].get("prior_sha256") in (None, digest(prior / "prior.safetensors")),
         InputError,
-        f"The denoiser in {denoiser.name} was trained beside another prior than the one in {prior.name}. Give the "
-        "folder that 'pgrd train denoiser' was given as --prior.",
+        f"The denoiser in {denoiser and denoiser.name} was trained beside another prior than the one in {prior.name}. "
+        "Give the folder that 'pgrd train denoiser' was given as --prior.",
     )
     out.mkdir(parents=True, exist_ok=True)
     for stage, folder in folders.items():
         source = folder / f"{stage}.safetensors"
         write_atomically(out / source.name, lambda path, source=source: shutil.copyfile(source, path))
     content = describe(records, meta, blocks)
+    if denoiser is None:
+        return save(out, content)
     draft = save(out, {**content, "tau": FIRST_TAU})
     volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     fit = fit_map(_counting(draws(draft, calibration, device, say), volumes), FIRST_TAU)
@@ -145,7 +149,6 @@ def fit_interval(
 def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mapping[str, int]) -> dict[str, Any]:
     """``bundle.json`` but for tau, w and checksums."""
     first = PriorTraining.model_validate(records["prior"]["config"])
-    second = DenoiserTraining.model_validate(records["denoiser"]["config"])
     known = [label.value for label in meta.labels]
     require(
         known == sorted(first.labels),
@@ -175,24 +178,36 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         **meta.model_dump(mode="json", exclude={"data", "commands"}),
         "prepare": first.prepare.model_dump(mode="json"),
         "prior": first.network.model_dump(mode="json"),
-        "denoiser": second.network.model_dump(mode="json"),
-        "schedule": {
-            "T": second.T,
-            "shift": second.shift,
-            "residual_scale": second.residual_scale,
-            "prior_guided": second.prior_guided,
-        },
-        "prior_temperature": second.prior_temperature,
+        "prior_temperature": records["prior"].get("temperature", 1.0),
+        **(_diffusion(records["denoiser"]["config"]) if "denoiser" in records else {"method": ALONE}),
         "provenance": provenance,
     }
 
 
+def _diffusion(config: Mapping[str, Any]) -> dict[str, Any]:
+    made = DenoiserTraining.model_validate(config)
+    return {
+        "denoiser": made.network.model_dump(mode="json"),
+        "schedule": {
+            "T": made.T,
+            "shift": made.shift,
+            "residual_scale": made.residual_scale,
+            "prior_guided": made.prior_guided,
+        },
+        "prior_temperature": made.prior_temperature,
+    }
+
+
 def draws(
-    bundle: Bundle, cases: Sequence[CaseFiles], device: str, say: Say = lambda text: None
+    bundle: Bundle,
+    cases: Sequence[CaseFiles],
+    device: str,
+    say: Say = lambda text: None,
+    method: str | None = None,
 ) -> Iterator[tuple[Floats, Floats, Indices]]:
-    """Per case last and first estimates ``(M, K, N)`` of the default sampling at seed 0, and truths ``(readers, N)``."""
-    request = Request(device=device).resolved(bundle.spec)
-    runner = Runner(bundle, resolve(device))
+    """Per case last and first estimates ``(M, K, N)`` of a method's default sampling, and truths ``(readers, N)``."""
+    request = Request(device=device, method=method).resolved(bundle.spec)
+    runner = Runner(bundle, resolve(device), method)
     sampler = runner.sampler(request)
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
     for done, case in enumerate(cases, 1):
@@ -203,9 +218,9 @@ def draws(
         batch = choose_batch(bundle.spec, image.shape[2:], runner.device)
         parts, firsts = [], []
         for start in range(0, request.samples or 0, batch):
-            rngs = runner.rngs(request.seed, range(start, min(start + batch, request.samples or 0)))
+            indices = range(start, min(start + batch, request.samples or 0))
             first = None
-            for y in sampler.draw(Case(image, pi), rngs):
+            for y in sampler.draw(Case(image, pi, None, indices), runner.rngs(request.seed, indices)):
                 first = y if first is None else first
             assert first is not None
             parts.append(restore(y).flatten(2).cpu())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,37 @@ KEPT = ("steps", "seconds", "parameters", "device", "precision", "torch")
 """What a bundle's description repeats of a training's record."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What differs between networks that learn to segment by themselves.
+
+    Attributes
+    ----------
+    name : str
+        Of the stage, and of its weight file.
+    build : callable
+        ``config -> network``.
+    loss : callable
+        ``(network, batch, step, config) -> loss``; what is random in it depends on the seed and the step alone.
+    answer : callable
+        ``(network, image) -> class indices (1, *spatial)``, to watch the training by.
+    """
+
+    name: str
+    build: Callable[[Any], nn.Module]
+    loss: Callable[[nn.Module, Batch, int, Any], Tensor]
+    answer: Callable[[nn.Module, Tensor], Tensor]
+
+
+_prior_loss = PriorLoss()
+PRIOR = Recipe(
+    "prior",
+    lambda config: build_prior(config.network),
+    lambda model, batch, step, config: _prior_loss(model(batch[0]), batch[1]),
+    lambda model, image: model(image).argmax(1),
+)
+
+
 def train_prior(
     train: Sequence[CaseFiles],
     monitor: Sequence[CaseFiles],
@@ -44,9 +76,27 @@ def train_prior(
     say: Report,
     start: str | Path | None = None,
 ) -> Path:
-    """Train the prior; returns the folder with ``prior.safetensors``, ``training.json`` and the learning curves.
+    """Train the prior and fit its temperature: see :func:`train_segmenter`."""
+    train_segmenter(train, monitor, config, out, device, say, start)
+    index = {value: i for i, value in enumerate(sorted(config.labels))}
+    calibrate(out, monitor, index, device, say)
+    return out
 
-    With ``start``, a bundle (by name or folder) or a finished training, its weights are where this training begins.
+
+def train_segmenter(
+    train: Sequence[CaseFiles],
+    monitor: Sequence[CaseFiles],
+    config: PriorTraining,
+    out: Path,
+    device: torch.device,
+    say: Report,
+    start: str | Path | None = None,
+    recipe: Recipe = PRIOR,
+) -> Path:
+    """Train a network that segments by itself, by default the prior.
+
+    Returns the folder with its weights (``prior.safetensors``, for the prior), ``training.json`` and the learning
+    curves. With ``start``, a bundle (by name or folder) or a finished training, its weights are where this one begins.
     """
     index = {value: i for i, value in enumerate(sorted(config.labels))}
     require(
@@ -57,26 +107,22 @@ def train_prior(
     cases = load_cases(train, config, index, say)
     watched = load_cases(monitor[: config.optimisation.validate_cases], config, index, say)
     torch.manual_seed(config.optimisation.seed)
-    net = build_prior(config.network)
-    began, before = start_from(start, net, "prior", say)
+    net = recipe.build(config)
+    began, before = start_from(start, net, recipe.name, say)
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
     o = config.optimisation
     batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate)
-    criterion = PriorLoss()
 
     def loss(model: nn.Module, batch: Batch, step: int) -> Tensor:
-        return criterion(model(batch[0]), batch[1])
+        return recipe.loss(model, batch, step, config)
 
     @torch.no_grad()
     def validate(model: nn.Module) -> dict[str, float]:
-        return dice_scores(
-            [model(c.image[None].to(device)).argmax(1)[0].cpu() for c in watched], watched, config.labels
-        )
+        answers = [recipe.answer(model, c.image[None].to(device))[0].cpu() for c in watched]
+        return dice_scores(answers, watched, config.labels)
 
     trainer.fit(batches, loss, validate, say)
-    finish(trainer, "prior", config.model_dump_json(), train, say, before=before)
-    calibrate(out, monitor, index, device, say)
-    return out
+    return finish(trainer, recipe.name, config.model_dump_json(), train, say, before=before)
 
 
 def calibrate(
