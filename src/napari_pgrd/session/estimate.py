@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from napari_pgrd.engine.spec import BundleSpec
@@ -38,6 +40,32 @@ def memory_sentence(volume: Volume | None, spec: BundleSpec | None, box: Box | N
     return f"Needs about {size / 1e9:.1f} GB of memory."
 
 
+@dataclass
+class DrawingTime:
+    """What a run's samples take, from its moments: not loading the model, nor the first network call.
+
+    A first run loads programs and weights, and its first network call, the prior, is many times slower than any later
+    one. Counted from the arrival of the prior, a first run forecasts the next.
+
+    Attributes
+    ----------
+    before : float
+        Seconds that samples of earlier runs took, to which this run adds more.
+    """
+
+    before: float = 0.0
+    _since: float | None = None
+
+    def hear(self, kind: str, now: float) -> None:
+        """An update of the run, by ``Update.kind``, at a moment of a clock that never steps back."""
+        if kind == "prior" and self._since is None:
+            self._since = now
+
+    def seconds(self, now: float) -> float:
+        """What all samples took, where the run has ended now."""
+        return self.before + (now - self._since if self._since is not None else 0.0)
+
+
 def seconds_again(samples: int, drawn: int, seconds: float, method: str | None, earlier: str | None) -> float | None:
     """How long drawing again will take, by how long the samples that stand have taken.
 
@@ -46,7 +74,7 @@ def seconds_again(samples: int, drawn: int, seconds: float, method: str | None, 
     samples : int
         How many will be drawn.
     drawn, seconds : int, float
-        How many stand, and what they took.
+        How many stand, and what they took by :class:`DrawingTime`.
     method, earlier : str, optional
         How locks will be respected, and how they were.
 

@@ -8,9 +8,9 @@ PHASES = ("sample", "review", "correct", "export")  # as the tabs are named
 SAMPLING = "sampling"  # beside them: what the computer took to draw the samples that stand
 PAUSE = 180.0  # seconds without an input after which nobody is taken to be there
 RULE = (
-    "sampling: the computer's time for the samples that stand. sample, review, correct, export: the reader's time with "
-    "that tab in sight and the window active, from each mouse or key input to the next; where no input came for "
-    f"{PAUSE / 60:.0f} minutes or more, none of that time is counted."
+    "sampling: the computer's time for the samples that stand, the model loaded. sample, review, correct, export: the "
+    "reader's time with that tab in sight and the window active, from each mouse or key input to the next; where no "
+    f"input came for {PAUSE / 60:.0f} minutes or more, none of that time is counted."
 )
 
 

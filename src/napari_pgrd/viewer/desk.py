@@ -16,6 +16,7 @@ from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
 from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
 from napari_pgrd.engine.volume import Box, Volume
 from napari_pgrd.session.display import Display, first_plane
+from napari_pgrd.session.estimate import DrawingTime
 from napari_pgrd.session.state import Phase, ReviewState
 from napari_pgrd.viewer import collector
 from napari_pgrd.viewer.box import BoxTool
@@ -52,8 +53,7 @@ class Desk:
         self.image: Layer | None = None  # the layer that the state names
         self.box: BoxTool | None = None
         self.worker: GeneratorWorker[Update, None, None] | None = None
-        self._began = 0.0
-        self._before = 0.0
+        self._drawing = DrawingTime()
         self._told = 0.0  # when progress was last shown
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
@@ -248,7 +248,7 @@ class Desk:
         s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, "Loading the model ...", ""
         s.drawn_settings = s.settings
         s.phase = Phase.RUNNING
-        self._began, self._before = time.monotonic(), s.seconds if more else 0.0
+        self._drawing = DrawingTime(s.seconds if more else 0.0)
         self.worker = sampling_worker(self.volume, s.bundle, self.request, self.prediction)
         self.worker.yielded.connect(self._updated)
         self.worker.errored.connect(self._failed)
@@ -299,6 +299,7 @@ class Desk:
         if self.worker is None:
             return
         s, now = self.state, time.monotonic()
+        self._drawing.hear(update.kind, now)
         if update.kind == "step" and now - self._told < STEP_S:
             return
         self._told = now
@@ -329,7 +330,7 @@ class Desk:
             return
         self.worker = None
         s = self.state
-        s.seconds = self._before + time.monotonic() - self._began
+        s.seconds = self._drawing.seconds(time.monotonic())
         s.progress_text = ""
         if s.drawn:
             self.layers.results.settle()

@@ -15,7 +15,7 @@ from psygnal import Signal
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.request import Request
-from napari_pgrd.session.estimate import again_sentence, memory_bytes, seconds_again
+from napari_pgrd.session.estimate import DrawingTime, again_sentence, memory_bytes, seconds_again
 from napari_pgrd.session.neighbourhood import near
 from napari_pgrd.session.state import Phase
 from napari_pgrd.session.volumes import voxel_volume
@@ -50,7 +50,7 @@ class Resampling:
         self._request: Request | None = None
         self._locks: Locks | None = None
         self._of: tuple[Labels, Values] | None = None  # the correction, and what it was when the run began
-        self._began, self._seconds, self._reached = 0.0, 0.0, 0.0
+        self._drawing, self._seconds, self._reached = DrawingTime(), 0.0, 0.0
         self._strokes: Labels | None = None
         self._moved: Labels | None = None
         desk.state.events.source.connect(self.discard)
@@ -129,7 +129,7 @@ class Resampling:
         self.worker.errored.connect(lambda error: self._say(str(error)))
         self.worker.finished.connect(self._finished)  # type: ignore[arg-type]
         self._say(f"Sampling again around {int(mask.sum())} locked voxels ...")
-        self._began = time.monotonic()
+        self._drawing = DrawingTime()
         self.worker.start()
 
     def _region(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -165,6 +165,7 @@ class Resampling:
     def _updated(self, update: Update) -> None:
         if self.worker is None:
             return
+        self._drawing.hear(update.kind, time.monotonic())
         left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
         self._say(f"Sampling again: sample {min(update.drawn + 1, update.samples)} of {update.samples}{left}")
         if update.kind == "done":
@@ -174,7 +175,7 @@ class Resampling:
         if self.worker is None:
             return
         self.worker = None
-        self._seconds = time.monotonic() - self._began
+        self._seconds = self._drawing.seconds(time.monotonic())
         if self.candidate is not None:
             self._show_moved()
         self.changed.emit()
