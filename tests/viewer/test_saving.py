@@ -73,7 +73,7 @@ def test_a_window_closed_too_early_is_offered_and_comes_back(begun, make_window,
     held = begun.dock.corrections.values()
     started = begun.dock.corrections.start_of(begun.dock.corrections.layer)
     masks = begun.desk.prediction.masks
-    settled = dict(begun.dock.places.places.states)
+    settled, record = dict(begun.dock.places.places.states), begun.dock.places.record
     point = begun.viewer.dims.point
     assert set(settled.values()) > {State.OPEN}
     assert not autosave.unfinished()  # this window is working on it
@@ -82,6 +82,10 @@ def test_a_window_closed_too_early_is_offered_and_comes_back(begun, make_window,
     dock = another(make_window, tiny, image_file)
     assert find(dock, "left_review").isVisible() and "4 edits" in find(dock, "left_review").text()
     click(dock, "resume")
+    assert dock.places.worker is not None  # a crash now must not cost what was decided
+    assert dock.places.record == record and dock.places.places.record == {}
+    dock.saving._save_the_rest()
+    assert dock.saving.running.review.places == record[0]
     found(dock, qtbot)
     assert np.array_equal(dock.corrections.values(), held)
     assert all(np.array_equal(a, b) for a, b in zip(dock.desk.prediction.masks, masks, strict=True))

@@ -106,6 +106,11 @@ class PlacesDesk:
         if self.worker is None:
             self._restore()
 
+    @property
+    def record(self) -> tuple[Mapping[str, Any], int]:
+        """States and the place in hand, to save; while a resumed review's places are looked for, as they were."""
+        return self._saved if self._saved is not None else (self.places.record, self.places.index)
+
     def _restore(self) -> None:
         if self._saved is not None:
             (record, index), self._saved = self._saved, None

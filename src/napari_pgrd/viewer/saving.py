@@ -297,7 +297,7 @@ class Saving:
     def _rest(self) -> dict[str, Any]:
         """States, slices seen and what is on the screen."""
         seen = dict(self.places.seen.seen)
-        return {"places": self.places.places.record, "seen": seen, "view": self._view(), "phases": self._phases()}
+        return {"places": self.places.record[0], "seen": seen, "view": self._view(), "phases": self._phases()}
 
     def _view(self) -> dict[str, Any]:
         viewer, tab = self.desk.viewer, self.tab()
@@ -308,7 +308,7 @@ class Saving:
             "point": [float(v) for v in viewer.dims.point[-3:]],
             "zoom": float(viewer.scene.camera.zoom),
             "centre": [float(v) for v in viewer.scene.camera.center],
-            "place": self.places.places.index,
+            "place": self.places.record[1],
         }
 
     def _hand(self, tab: str) -> int:
