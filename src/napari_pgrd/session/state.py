@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from psygnal import SignalGroupDescriptor
 
+from napari_pgrd.engine.methods import FIRST, METHODS
+from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box
 from napari_pgrd.session.summary import counted
 
@@ -35,8 +38,9 @@ class ReviewState:
     samples: int = 16
     seed: int = 0
     solver: str = ""  # empty: the bundle's own
+    method: str = ""  # empty: the bundle's own
     drawn: int = 0  # samples that stand
-    drawn_settings: tuple[object, ...] = ()  # settings they were drawn with
+    drawn_settings: tuple[Any, ...] = ()  # settings they were drawn with
     seconds: float = 0.0
     progress: float = 0.0
     progress_text: str = ""
@@ -46,9 +50,22 @@ class ReviewState:
     exported: str = ""  # folder
 
     @property
-    def settings(self) -> tuple[object, ...]:
+    def settings(self) -> tuple[Any, ...]:
         """What samples of an image depend on beside their number."""
-        return (self.bundle, self.steps, self.seed, self.solver, self.box)
+        return (self.bundle, self.steps, self.seed, self.solver, self.box, self.method)
+
+    def choose_method(self, name: str, spec: BundleSpec) -> None:
+        """Take a method, with its own number of steps; the number of samples stays unless it has but one to give."""
+        row, before, d = spec.row(name), spec.row(self.method or None), spec.entry(name).sampling
+        self.method, self.steps = name, d.steps
+        if row.most != before.most:
+            self.samples = d.samples
+
+    def request(self, spec: BundleSpec) -> Request:
+        """What the reader asks for; a solver is none of a method without steps."""
+        solver = self.solver if spec.row(self.method or None).stepwise else ""
+        asked = Request(self.samples, self.steps, self.seed, solver or None, device=self.device, box=self.box)
+        return replace(asked, method=self.method or None)
 
 
 @dataclass(frozen=True)
@@ -82,9 +99,11 @@ def controls(s: ReviewState) -> Controls:
     if running:
         headline = s.progress_text
     elif there:
-        steps, seed = s.drawn_settings[1], s.drawn_settings[2]
-        drawn, each = counted(s.drawn, "sample"), counted(steps, "step")
-        headline = f"{drawn} \u00b7 {each} \u00b7 seed {seed} \u00b7 {s.seconds:.0f} s"
+        _, steps, seed, _, _, method = s.drawn_settings
+        row = METHODS.get(method or FIRST, METHODS[FIRST])
+        named = [] if row is METHODS[FIRST] else [row.title]
+        parts = [counted(s.drawn, "sample"), *named, *([counted(steps, "step")] if row.stepwise else [])]
+        headline = " \u00b7 ".join([*parts, f"seed {seed}", f"{s.seconds:.0f} s"])
     return Controls(
         can_open=s.phase is Phase.EMPTY,
         can_choose=not running,
