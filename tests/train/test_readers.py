@@ -49,15 +49,19 @@ def test_an_item_is_one_reader_of_one_slice_by_chance_and_the_same_again() -> No
     assert counts.min() > 30  # of 600 in twelve equal parts, 50 +- 7
 
 
-def test_one_reader_takes_nothing_from_the_sequence() -> None:
-    """What the numbers of a step were before there were readers, they still are."""
-    slices = [z for _, z in drawn(whole(marked(1, 8), 5), 3)]
-    expected = []
-    for step in range(3):
-        rng = np.random.default_rng((5, step))
-        rng.integers(2**31)
-        expected += [int(rng.integers(8)) for _ in range(4)]
-    assert slices == expected
+def test_an_epoch_shows_every_slice_once() -> None:
+    """A case of many slices is met as often as it has slices, so that what is learnt is a slice like any other."""
+    cases = [
+        TrainCase(c, torch.full((1, 8, 8, n), float(k)), marked(1, n)[0].labels)
+        for k, (c, n) in enumerate((("a", 3), ("b", 5)))
+    ]
+    for seed in (0, 1):
+        batches, seen = whole(cases, seed), []
+        for step in range(2):
+            image, y = batches(step)
+            assert batches.names(step) == ["ab"[int(one.mean())] for one in image]
+            seen += [(float(one.mean()), int(np.argwhere(m[1].numpy())[0][1])) for one, m in zip(image, y, strict=True)]
+        assert sorted(seen) == [(0, z) for z in range(3)] + [(1, z) for z in range(5)]
 
 
 def test_patches_are_cut_as_far_from_the_middle_as_asked() -> None:

@@ -103,7 +103,8 @@ def augmentation(classes: int, patch: Sequence[int], dims: int, mirror: Sequence
 class Batches:
     """Augmented batches that depend on ``(seed, step)`` alone, so a resumed training continues the same sequence.
 
-    In 2D an item is one slice, drawn at random. Of several readers one is drawn for each item.
+    An item is a case, in 2D a slice of one; an epoch shows every item once. Of several readers one is drawn for each
+    item.
     """
 
     def __init__(
@@ -118,18 +119,21 @@ class Batches:
     ) -> None:
         self.cases, self.classes, self.batch, self.seed = list(cases), classes, batch, seed
         self.transform = augmentation(classes, spec.patch, spec.dims, mirror, translate)
-        self.dims = spec.dims
+        slices: list[Sequence[int | None]] = [
+            range(case.labels.shape[-1]) if spec.dims == 2 else [None] for case in self.cases
+        ]
+        self.items: list[tuple[int, int | None]] = [(i, z) for i, of_case in enumerate(slices) for z in of_case]
 
     def names(self, step: int) -> list[str]:
         """Names of the cases that the batch of a step is cut from."""
-        return [case.name for case in self._chosen(step)]
+        return [self.cases[i].name for i, _ in self._chosen(step)]
 
-    def _chosen(self, step: int) -> list[TrainCase]:
+    def _chosen(self, step: int) -> list[tuple[int, int | None]]:
         chosen = []
         for i in range(self.batch):
-            epoch, at = divmod(step * self.batch + i, len(self.cases))
-            order = np.random.default_rng((self.seed, 7, epoch)).permutation(len(self.cases))
-            chosen.append(self.cases[int(order[at])])
+            epoch, at = divmod(step * self.batch + i, len(self.items))
+            order = np.random.default_rng((self.seed, 7, epoch)).permutation(len(self.items))
+            chosen.append(self.items[int(order[at])])
         return chosen
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -137,10 +141,9 @@ class Batches:
         rng = np.random.default_rng((self.seed, step))
         self.transform.set_random_state(seed=int(rng.integers(2**31)))
         images, truths = [], []
-        for case in self._chosen(step):
-            image, labels = case.image, case.labels
-            if self.dims == 2:
-                z = int(rng.integers(labels.shape[-1]))
+        for i, z in self._chosen(step):
+            image, labels = self.cases[i].image, self.cases[i].labels
+            if z is not None:
                 image, labels = image[..., z], labels[..., z]
             reader = int(rng.integers(len(labels))) if len(labels) > 1 else 0
             hot = torch.nn.functional.one_hot(labels[reader].long(), self.classes).movedim(-1, 0).float()
