@@ -137,7 +137,8 @@ class PlaneView(QWidget):
 
     def _draw_letters(self, painter: QPainter) -> None:
         middle, flags = self.rect(), Qt.AlignmentFlag
-        left, right, top, bottom = EDGES[self.plane] if self.unit == "mm" else ("",) * 4  # else not known
+        # Without a voxel size the directions are not known either.
+        left, right, top, bottom = tuple(EDGES[self.plane]) if self.unit == "mm" else ("",) * 4
         where = (
             (left, flags.AlignLeft | flags.AlignVCenter),
             (right, flags.AlignRight | flags.AlignVCenter),
