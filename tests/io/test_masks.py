@@ -162,6 +162,14 @@ def test_a_label_outside_the_box_need_not_be_known(spec: BundleSpec) -> None:
         take_mask(np.where(np.indices(SHAPE)[0] == 0, 7, 0), AFFINE, image(), spec, BOX, "mask")
 
 
+def test_an_empty_mask_is_an_opinion_but_no_start(spec: BundleSpec) -> None:
+    volume = Volume(np.zeros((1, *SHAPE), np.float32), AFFINE)
+    nothing = np.zeros(SHAPE, np.uint8)
+    assert not place_mask(nothing, AFFINE, volume, spec, None, "m").values.any()
+    with pytest.raises(InputError, match="holds no label"):
+        take_mask(nothing, AFFINE, volume, spec, None, "m")
+
+
 def test_the_mask_is_a_copy(spec: BundleSpec) -> None:
     labels = mask()
     taken = take_mask(labels, AFFINE, image(), spec, None, "mask")

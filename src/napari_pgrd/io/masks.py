@@ -69,6 +69,21 @@ def take_mask(
     labels: NDArray[np.integer], affine: Affine, volume: Volume, spec: BundleSpec, box: Box | None, name: str
 ) -> Taken:
     """As :func:`read_mask`, for an array ``(x, y, z)`` of label values with its affine; ``name`` is for sentences."""
+    taken = place_mask(labels, affine, volume, spec, box, name)
+    where = " inside the box" if box else ""
+    require(
+        bool(taken.values.any()),
+        InputError,
+        f"{name} holds no label{where}, so there is nothing to correct. Choose another mask, or start from what the "
+        "samples say.",
+    )
+    return taken
+
+
+def place_mask(
+    labels: NDArray[np.integer], affine: Affine, volume: Volume, spec: BundleSpec, box: Box | None, name: str
+) -> Taken:
+    """As :func:`take_mask`, for a mask that may be empty: a reader's opinion that there is nothing."""
     grid = volume.crop(box) if box else volume
     outside = 0
     if (order := reordering(affine, labels.shape, grid)) is not None:
@@ -81,13 +96,6 @@ def take_mask(
         part = whole[tuple(slice(lo, hi) for lo, hi in box)]
         outside = int(np.count_nonzero(whole)) - int(np.count_nonzero(part))
     _check_values(part, spec, name)
-    where = " inside the box" if box else ""
-    require(
-        bool(part.any()),
-        InputError,
-        f"{name} holds no label{where}, so there is nothing to correct. Choose another mask, or start from what the "
-        "samples say.",
-    )
     return Taken(np.array(part, np.uint8, order="C"), outside)
 
 

@@ -39,6 +39,8 @@ from napari_pgrd.viewer.threshold import ThresholdPreview
 from napari_pgrd.viewer.threshold_panel import ThresholdPanel
 from napari_pgrd.viewer.tools import Tools
 from napari_pgrd.viewer.tools_panel import ToolsPanel
+from napari_pgrd.viewer.truth import Truths
+from napari_pgrd.viewer.truth_panel import TruthPanel
 from napari_pgrd.viewer.view_tools import ViewTools
 from napari_pgrd.viewer.views import Views
 from napari_pgrd.viewer.widgets import button, faint, note, row, stacked
@@ -84,6 +86,7 @@ class ReviewDock(QWidget):
         self.threshold = ThresholdPreview(self.desk, self.corrections)
         self.measures = Measures(self.desk, self.corrections)
         self.families = Families(self.desk, self.views, self.places)
+        self.truths = Truths(self.desk, self.masks)
         self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
@@ -99,6 +102,7 @@ class ReviewDock(QWidget):
                 FamiliesPanel(self.families),
                 ReviewPanel(self.desk, self.views, self.measures),
                 ThresholdPanel(self.threshold),
+                TruthPanel(self.truths, lambda: viewer.theme),
                 ViewTools(self.window_level, self.planes),
             ),
             "Correct": stacked(

@@ -55,6 +55,19 @@ class MaskStart:
         """The reader's own label layers: ``(value, text)``."""
         return [(str(layer.unique_id), f"Layer {layer.name}") for layer in reversed(self._layers())]
 
+    def content(self, value: str) -> tuple[str, NDArray[Any], Affine]:
+        """Name, labels ``(x, y, z)`` (a copy) and place of a layer of :meth:`sources`.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or does not lie on the image voxel by voxel.
+        """
+        layer = next((x for x in self._layers() if str(x.unique_id) == value), None)
+        if layer is None:
+            raise InputError("That layer is gone. Choose another.")
+        return (layer.name, *self._voxels(layer))
+
     def from_file(self, path: str | Path) -> None:
         """Start from a NIfTI mask."""
         self._read(Path(path).name, FILE, lambda volume, spec, box: read_mask(path, volume, spec, box))
