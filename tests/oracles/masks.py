@@ -48,13 +48,13 @@ def two_masks_error(rhobar: Array, differing: int, voxels: int, p: float, scale:
     return 2 * differing / voxels * _doubt(2 * differing * _power(rhobar, scale), p)
 
 
-Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
+Estimate = Callable[[Tensor, Tensor], Tensor]
 
 
 def bernoulli_estimate(p: float, scale: float = 1.0) -> Estimate:
-    """The posterior mean of independent voxels, ``s (B, 2, *spatial), t (B,), rb (B,)``."""
+    """The posterior mean of independent voxels, ``s (B, 2, *spatial), rb (B,)``."""
 
-    def estimate(s: Tensor, t: Tensor, rb: Tensor) -> Tensor:
+    def estimate(s: Tensor, rb: Tensor) -> Tensor:
         s, rb = s.double(), rb.double().reshape(-1, *[1] * (s.ndim - 1))
         apart = s[:, 1:] - s[:, :1]
         foreground = torch.sigmoid(np.log(p / (1 - p)) + apart * rb.sqrt() * scale / (1 - rb))
@@ -67,7 +67,7 @@ def two_masks_estimate(first: Tensor, second: Tensor, p: float) -> Estimate:
     """The posterior mean where the mask is ``second (1, K, *spatial)`` with chance p, else ``first``."""
     halfway, apart = (first + second).double() / 2, (second - first).double()
 
-    def estimate(s: Tensor, t: Tensor, rb: Tensor) -> Tensor:
+    def estimate(s: Tensor, rb: Tensor) -> Tensor:
         a, variance = rb.double().sqrt(), 1 - rb.double()
         away = s.double() - a.reshape(-1, *[1] * (s.ndim - 1)) * halfway
         ratio = a / variance * (away * apart).flatten(1).sum(1) + np.log(p / (1 - p))

@@ -85,7 +85,7 @@ def test_the_two_oracles_of_two_masks_agree() -> None:
     s = torch.from_numpy(rng.standard_normal((3, 2, 4, 4)))
     velocity = mixture(torch.cat([first, second]), torch.tensor([0.3, 0.7]))(s, s, torch.zeros(1, 2, 4, 4), 1, 0.4)
     clean = 0.4**0.5 * s - 0.6**0.5 * velocity
-    mine = two_masks_estimate(first, second, 0.7)(s, torch.ones(3), torch.full((3,), 0.4, dtype=torch.float64))
+    mine = two_masks_estimate(first, second, 0.7)(s, torch.full((3,), 0.4, dtype=torch.float64))
     assert torch.allclose(clean, mine, atol=1e-6)
 
 
@@ -94,11 +94,11 @@ def test_the_untrained_network_is_right_for_independent_voxels() -> None:
     net = MaskDenoiser(MaskNetwork(widths=(8, 8)), 2, (0.8, 0.2), scale=0.7).eval()
     ideal = bernoulli_estimate(0.2, 0.7)
     for rb in (0.0, 0.2, 0.9, 0.999):
-        r, t = torch.full((2,), rb), torch.tensor([3, 4])
+        r = torch.full((2,), rb)
         noise = torch.from_numpy(rng.standard_normal((2, 2, 8, 8))).float()
         s = rb**0.5 * 0.7 * hot(rng.random((8, 8)) < 0.2) + (1 - rb) ** 0.5 * noise
         with torch.no_grad():  # MONAI's last layer starts at 0
-            assert torch.allclose(net(s, t, r).double(), ideal(s, t, r), atol=1e-5)
+            assert torch.allclose(net(s, r).double(), ideal(s, r), atol=1e-5)
 
 
 class TwoMasks:

@@ -38,7 +38,7 @@ SHARES_FROM = 64
 AT_ONCE = 8
 """Times of one mask that go through the network together."""
 Masks = Iterable[tuple[str, Tensor]]
-Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
+Estimate = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_fingerprint(
@@ -158,11 +158,11 @@ def train_masks(
 
 
 def estimate_of(model: nn.Module, device: torch.device, precision: str) -> Estimate:
-    """``s (B, K, *spatial), t (B,), rb (B,) -> yhat`` of a trained network."""
+    """``s (B, K, *spatial), rb (B,) -> yhat`` of a trained network."""
 
-    def estimate(s: Tensor, t: Tensor, rb: Tensor) -> Tensor:
+    def estimate(s: Tensor, rb: Tensor) -> Tensor:
         with autocast(device, precision):
-            y: Tensor = model(s, t, rb)
+            y: Tensor = model(s, rb)
         return y
 
     return estimate
@@ -201,7 +201,7 @@ def measure(
     Parameters
     ----------
     estimate : callable
-        ``s (B, K, *spatial), t (B,), rb (B,) -> yhat``, the mean of y given s.
+        ``s (B, K, *spatial), rb (B,) -> yhat``, the mean of y given s.
     masks : iterable of (str, Tensor)
         Name of the case and one-hot mask ``(1, K, *spatial)``.
     times : sequence of int
@@ -214,17 +214,14 @@ def measure(
     each : ErrorCurve
         ``err (cases, G)``: the curves of the cases.
     """
-    chosen = torch.tensor(times[1:])
-    rb = torch.from_numpy(rhobar).float()[chosen]
+    rb = torch.from_numpy(rhobar[list(times[1:])]).float()
     by_case: dict[str, list[Array]] = {}
     for i, (name, y) in enumerate(masks):
         noise = np.random.default_rng((seed, 17, i)).standard_normal(tuple(y.shape), dtype=np.float32)
         y, eps = y.to(device), torch.from_numpy(noise).to(device)
         row = [0.0]
-        for t, r in zip(chosen.split(AT_ONCE), rb.split(AT_ONCE), strict=True):
-            t, r = t.to(device), r.to(device)
-            wide = r.reshape(-1, *[1] * (y.ndim - 1))
-            yhat = estimate(process.diffuse(scale * y, eps, wide), t, r)
+        for some in rb.to(device).split(AT_ONCE):
+            yhat = estimate(process.diffuse(scale * y, eps, some.reshape(-1, *[1] * (y.ndim - 1))), some)
             row += (yhat - y).square().sum(1).flatten(1).mean(1).tolist()
         by_case.setdefault(name, []).append(np.array(row))
     each = np.stack([np.mean(rows, 0) for rows in by_case.values()])

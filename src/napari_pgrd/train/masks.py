@@ -25,12 +25,18 @@ from napari_pgrd.train.config import MaskNetwork
 from napari_pgrd.train.loop import Batch
 from napari_pgrd.train.weighting import Times
 
+TURNS = 6.0
+"""How fast the fastest wave of the network's clock turns, in radians for a radian of noise."""
 SUREST = 1e4
 """Largest factor on s: at t -> 0 it has no bound, and the class is certain long before."""
 
 
 class MaskDenoiser(nn.Module):
-    """``s, t -> yhat``, the mean of all masks that s may be a noisy copy of.
+    """``s, rhobar -> yhat``, the mean of all masks that s may be a noisy copy of.
+
+    The network hears how much noise there is, as an angle (:func:`~napari_pgrd.train.weighting.noise_angle`), by slow
+    waves alone: from fast ones it would learn ripples in t that the masks do not have, and the derivative shows ripples
+    first.
 
     Parameters
     ----------
@@ -58,18 +64,19 @@ class MaskDenoiser(nn.Module):
         log_shares = torch.tensor(shares).clamp_min(1e-6).log().float()
         self.register_buffer("log_shares", log_shares.reshape(1, -1, *[1] * dims))
 
-    def forward(self, s: Tensor, t: Tensor, rb: Tensor) -> Tensor:
-        """``s (B, K, *spatial)``, ``t`` and its rhobar ``rb (B,)`` to probabilities ``(B, K, *spatial)``, float32."""
-        return torch.softmax(self.logits(s, t, rb), 1)
+    def forward(self, s: Tensor, rb: Tensor) -> Tensor:
+        """``s (B, K, *spatial)`` and its rhobar ``rb (B,)`` to probabilities ``(B, K, *spatial)``, float32."""
+        return torch.softmax(self.logits(s, rb), 1)
 
-    def logits(self, s: Tensor, t: Tensor, rb: Tensor) -> Tensor:
+    def logits(self, s: Tensor, rb: Tensor) -> Tensor:
         """The probabilities' logits, float32."""
+        angle = torch.atan2((1 - rb.float()).sqrt(), self.scale * rb.float().sqrt())
         rb = rb.float().reshape(-1, *[1] * (s.ndim - 1))
         factor = (rb.sqrt() * self.scale / (1 - rb).clamp_min(1e-12)).clamp(max=SUREST)
         alone: Tensor = factor * s + self.log_shares
         size = (rb * self.scale**2 / s.shape[1] + 1 - rb).rsqrt()  # a one-hot vector has mean square 1 / K
         seen = torch.cat([size * s, torch.softmax(alone, 1)], 1)
-        return alone + self.unet(seen, t).float()
+        return alone + self.unet(seen, TURNS * angle).float()
 
 
 class MaskLoss:
@@ -88,4 +95,4 @@ class MaskLoss:
         eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
         rb = self.rhobar.to(y.device)[t]
         s = process.diffuse(self.scale * y, eps, rb.reshape(-1, *[1] * (y.ndim - 1)))
-        return F.cross_entropy(model.logits(s, t, rb), y.argmax(1))
+        return F.cross_entropy(model.logits(s, rb), y.argmax(1))
