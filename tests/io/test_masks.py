@@ -12,7 +12,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.spec import BundleSpec, read_spec
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.io.masks import NEAR, read_mask, take_mask
+from napari_pgrd.io.masks import NEAR, place_mask, read_mask, take_mask
 from tests.io.test_nifti import ORIENTATIONS
 from tests.tiny import make_tiny_bundle
 
