@@ -44,9 +44,34 @@ def test_drawn_samples_are_not_drawn_again():
     s.seed = 5
     assert controls(s).sample_text == "Sample 12 times"
     assert "8 samples" in controls(s).headline
-    one = replace(s, drawn=1, drawn_settings=("b", 1, 0, "", None))
+    one = replace(s, drawn=1, drawn_settings=("b", 1, 0, "", None, ""))
     assert "1 sample \u00b7 1 step \u00b7" in controls(one).headline
     assert "seed 0" in controls(s).headline  # the headline speaks of what was drawn, not of what is set
+
+
+def test_a_method_brings_its_own_steps_and_keeps_the_readers_number(tmp_path):
+    spec = read_spec(make_tiny_bundle(tmp_path / "tiny", further=["ddpm"]))
+    s = ReviewState(bundle="b", method="pgrd", steps=30, samples=7, seed=3, solver="dpmpp2m")
+    before = s.settings
+    s.choose_method("thresholded", spec)
+    assert (s.steps, s.samples) == (1, 7) and s.settings != before
+    asked = s.request(spec)
+    assert (asked.method, asked.steps, asked.samples, asked.seed, asked.solver) == ("thresholded", 1, 7, 3, None)
+    asked.resolved(spec)
+    s.choose_method("deterministic", spec)
+    assert s.samples == 1 and s.request(spec).resolved(spec).samples == 1
+    s.choose_method("ddpm", spec)
+    assert (s.steps, s.samples) == (3, 4)
+    assert s.request(spec).solver == "dpmpp2m"  # the reader's choice has come through
+
+
+def test_the_headline_names_another_method_and_steps_where_there_are_any():
+    s = ReviewState(phase=Phase.REVIEWING, bundle="b", samples=2, drawn=2, method="thresholded", steps=1)
+    s.drawn_settings = s.settings
+    assert controls(s).headline == "2 samples \u00b7 prior, thresholded \u00b7 seed 0 \u00b7 0 s"
+    s.method, s.steps = "no-dds", 8
+    s.drawn_settings = s.settings
+    assert "w/o DDS \u00b7 8 steps" in controls(s).headline
 
 
 def test_the_state_tells_what_changed():

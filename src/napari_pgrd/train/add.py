@@ -101,7 +101,7 @@ def _entry(bundle: Bundle, row: Method, record: Mapping[str, Any]) -> dict[str, 
     described = TRAININGS[row.training].describe(record["config"])
     kept = {k: record[k] for k in (*KEPT, "before", "members", "weighting") if k in record}
     kept["optimisation"] = record["config"]["optimisation"]
-    sampling = bundle.spec.sampling.model_dump() if row.stepwise else {"steps": 1}
+    sampling: dict[str, Any] = bundle.spec.sampling.model_dump() if row.stepwise else {"steps": 1}
     sampling |= {"samples": bundle.spec.sampling.samples, **described.pop("sampling", {})}
     entry = kind.model_validate({**described, "sampling": sampling, "provenance": {"training": kept}})
     if entry.sampling.lock_method == "hint" and not entry.hears_locks:

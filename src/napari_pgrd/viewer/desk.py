@@ -124,8 +124,8 @@ class Desk:
         self.drop()  # their class indices mean other labels now
         self.spec = spec
         self.lie_on(None)  # not on the box of an earlier run
-        self.state.bundle = where
-        self.state.steps, self.state.samples = spec.sampling.steps, spec.sampling.samples
+        default, self.state.method = spec.entry().sampling, spec.method
+        self.state.bundle, self.state.steps, self.state.samples = where, default.steps, default.samples
         self._remove_box()
         self._check()
 
@@ -238,8 +238,7 @@ class Desk:
         check_scope(self.volume, self.spec, box)
         more = s.drawn > 0 and s.drawn_settings == s.settings
         around = self.request if more and self.request is not None else Request()  # more samples keep what these kept
-        request = Request(s.samples, s.steps, s.seed, s.solver or None, device=s.device, box=box)
-        request = replace(request, locks=around.locks, lock_method=around.lock_method)
+        request = replace(s.request(self.spec), locks=around.locks, lock_method=around.lock_method)
         request.resolved(self.spec)
         if not more:
             self._forget(recycle=self.request is not None and self.request.box == box)
@@ -270,7 +269,7 @@ class Desk:
         self.request, self.prediction, s.exported = request, prediction, ""
         r = request.resolved(self.spec)
         s.steps, s.samples, s.seed, s.box = r.steps or 1, prediction.samples, r.seed, box
-        s.solver = request.solver or ""
+        s.solver, s.method = request.solver or "", r.method or ""
         s.drawn_settings, s.seconds = s.settings, seconds
         s.drawn = prediction.samples  # last: whoever hears of samples looks up their settings
         self.layers.results.update_maps(prediction)

@@ -41,7 +41,9 @@ class Memory:
         s, before = self.desk.state, self._phase
         self._phase = s.phase
         if s.phase is Phase.RUNNING:
-            settings.save(bundle=s.bundle, device=s.device, solver=s.solver, samples=s.samples)
+            settings.save(bundle=s.bundle, device=s.device, solver=s.solver)
+            if self.desk.spec is not None and self.desk.spec.row(s.method or None).most is None:
+                settings.save(samples=s.samples)  # one, where there can be but one, is no choice
         elif before is Phase.RUNNING and s.phase is Phase.REVIEWING and self.views.heat_shown == "off":
             # A map that waits for its turn to be drawn cannot be shown yet.
             self.desk.layers.turns.later("remembered heat", self._show_heat)

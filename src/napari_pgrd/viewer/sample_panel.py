@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QProgressBar, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QProgressBar, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from napari_pgrd.engine.request import MAX_SAMPLES
 from napari_pgrd.engine.spec import PAPER_SAMPLING
@@ -52,7 +52,7 @@ class SamplePanel(QWidget):
         self.advanced = QToolButton()
         self.advanced.setObjectName("advanced")
         self.advanced.setText("\u25b8 Advanced")
-        self.advanced.setToolTip("Seed and solver")
+        self.advanced.setToolTip("Method, seed and solver")
         self.advanced.setCheckable(True)
         self.seed = QSpinBox()
         self.seed.setObjectName("seed")
@@ -60,9 +60,12 @@ class SamplePanel(QWidget):
         self.seed.setToolTip("The same seed gives the same samples")
         self.seed.valueChanged.connect(lambda v: setattr(state, "seed", v))
         self.solver = combo("solver", "How a step is taken", lambda v: setattr(state, "solver", v))
+        self.method = combo("method", "How samples are drawn, of what this model can do", self._choose_method)
         more = QWidget()
         more_form = QFormLayout(more)
         more_form.setContentsMargins(0, 0, 0, 0)
+        self.method_name = QLabel("Method")
+        more_form.addRow(self.method_name, self.method)
         more_form.addRow("Seed", self.seed)
         more_form.addRow("Solver", self.solver)
         more.setVisible(False)
@@ -108,9 +111,9 @@ class SamplePanel(QWidget):
         fill(self.bundle, [(b, Path(b).name) for b in self.desk.bundles], s.bundle)
         fill(self.device, DEVICES, s.device)
         fill(self.solver, SOLVERS, s.solver)
+        self._show_method(c.can_choose)
         self.scope.setText(self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder.")
-        choices = (self.source, self.bundle, self.load, self.device, self.steps, self.presets, self.samples)
-        for choice in (*choices, self.seed, self.solver):
+        for choice in (self.source, self.bundle, self.load, self.device, self.seed):
             choice.setEnabled(c.can_choose)
         self.steps.show_value(s.steps)
         self.samples.show_value(s.samples)
@@ -124,12 +127,32 @@ class SamplePanel(QWidget):
         self.progress.setText(s.progress_text)
         self.progress.setVisible(bool(s.progress_text))
 
+    def _show_method(self, can_choose: bool) -> None:
+        """The chooser, where there is a choice, and what the chosen one leaves to choose; the others are set below."""
+        spec = self.desk.spec
+        offered = spec.offered if spec is not None else ()
+        for widget in (self.method_name, self.method):
+            widget.setVisible(len(offered) > 1)
+        if spec is None:
+            return
+        fill(self.method, [(name, spec.row(name).title) for name in offered], self.desk.state.method)
+        row = spec.row(self.desk.state.method or None)
+        self.method.setToolTip(f"How samples are drawn, of what this model can do. Now: {row.about}")
+        for widget in (self.steps, self.presets, self.solver):
+            widget.setEnabled(can_choose and row.stepwise)
+        self.samples.setEnabled(can_choose and row.most is None)
+        self.method.setEnabled(can_choose)
+
+    def _choose_method(self, name: str) -> None:
+        if self.desk.spec is not None:
+            self.desk.state.choose_method(name, self.desk.spec)
+
     def _preset(self, steps: int, solver: str) -> None:
         self.desk.state.steps = steps
         self.desk.state.solver = solver
 
     def _standard(self) -> None:
-        self._preset(self.desk.spec.sampling.steps if self.desk.spec else 8, "")
+        self._preset(self.desk.spec.entry(self.desk.state.method or None).sampling.steps if self.desk.spec else 8, "")
 
     def _paper(self) -> None:
         self._preset(int(PAPER_SAMPLING["steps"]), str(PAPER_SAMPLING["solver"]))
