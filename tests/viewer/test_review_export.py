@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 
 import numpy as np
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QGuiApplication
 
 from napari_pgrd.session.correction import replay
+from napari_pgrd.session.phases import RULE
 from tests.hands import click, click_tab, find, press, stroke, type_text, wait
 from tests.viewer.test_sampling import run
 
 
 def test_the_export_tells_the_review(review, qtbot, tmp_path):
-    run(review, qtbot)
     dock, viewer = review.dock, review.viewer
+    moments = count(1000)
+    dock.attention.now = lambda: float(next(moments))
+    viewer.window._qt_window.activateWindow()
+    wait(qtbot, lambda: QGuiApplication.focusWindow() is viewer.window._qt_window.windowHandle(), 20)
+    run(review, qtbot)
     wait(qtbot, lambda: dock.places.worker is None and bool(dock.places.places.items))
     dock.corrections.start("consensus")
     dock.corrections.layer.preserve_labels = False
@@ -34,5 +41,7 @@ def test_the_export_tells_the_review(review, qtbot, tmp_path):
     assert record["initials"] == "AB" and record["edits"]["stroke"] == 1
     assert record["places"][0]["state"] == dock.places.places.states[place.id].value
     assert record["slices_seen"][1] > 0
+    assert {"sampling", "sample", "review"} <= set(record["seconds"]) and min(record["seconds"].values()) > 0
+    assert record["seconds_rule"] == RULE and "Review " in page and "pauses of 3 min or more left out" in page
     assert np.array_equal(replay(tmp_path / "out" / "edits.log"), dock.corrections.values())
     assert "blobs" not in page  # the file's name
