@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_pgrd.engine.bundle import save
 from napari_pgrd.engine.errors import BundleError, InputError
+from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.request import Request
 from napari_pgrd.evaluate import compare as module
 from napari_pgrd.evaluate.compare import Plan, System, compare
@@ -173,3 +175,28 @@ def test_the_record_is_whole_and_names_no_place(plan: Plan, bundles: tuple[Path,
     assert made["cases"] == 2 and made["raters"] == [1]
     assert set(made["table"]) - {k for k in made["table"] if ":" in k} <= set(made["definitions"])
     assert "cannot reach p < .05" in paths[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.entry is not None])
+def test_a_method_counts_its_own_networks_and_keeps_its_rows(
+    method: str, cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_tiny_bundle(tmp_path / "held", further=[method])
+    entries = parse_entries([f"PGRD={folder}", f"other={folder}:{method}"])
+    plan = Plan(tuple(entries), (Item(cases[0]),), replace(REQUEST, samples=5), tmp_path / "out", "PGRD")
+    systems = by_name(compare(plan))
+    bundle, row = systems["other"].bundle, systems["other"].rows[0]
+    prior, *own = bundle.networks("cpu", method)
+    used = [*own, prior] if method == "no-dds" else own
+    assert row["parameters"] <= sum(p.numel() for net in used for p in net.parameters())  # what trains alone is not run
+    assert row["parameters"] > 0.5 * sum(p.numel() for net in own for p in net.parameters())
+    steps = 2 if METHODS[method].stepwise else 1
+    assert row["calls"] <= 5 * steps + 5 + (method == "no-dds")
+    assert systems["prior, thresholded"].rows[0]["calls"] == 1
+
+    changed = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    del changed["methods"], changed["weights"]  # as if it had never been added
+    save(folder, changed)
+    computed = counted(monkeypatch)
+    alone = replace(plan, entries=plan.entries[:1])
+    assert by_name(compare(alone))["PGRD"].rows == systems["PGRD"].rows and not computed

@@ -28,3 +28,11 @@ def test_a_call_that_fails_does_not_hide_the_next() -> None:
             nn.Sequential(net)(torch.zeros(1, 2))
         net(torch.zeros(2, 3))
     assert counted.calls == 3
+
+
+def test_what_is_not_to_be_heard_is_not_counted() -> None:
+    net, other = nn.Linear(3, 1), nn.Linear(3, 2)
+    with Calls([net]) as counted:
+        net(torch.zeros(4, 3))
+        other(torch.zeros(2, 3))
+    assert (counted.calls, counted.parameters) == (2, 8)

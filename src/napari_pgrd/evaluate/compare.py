@@ -27,6 +27,7 @@ from napari_pgrd.evaluate.counting import Calls
 from napari_pgrd.evaluate.entries import PRIOR, ROWS, SCALED, THRESHOLDED, Entry
 from napari_pgrd.evaluate.evaluate import prior_map
 from napari_pgrd.evaluate.items import Item
+from napari_pgrd.evaluate.origin import identity, method_of, uses_prior
 from napari_pgrd.evaluate.raters import majority
 from napari_pgrd.evaluate.slices import picture_of
 from napari_pgrd.evaluate.store import Row, Rows
@@ -175,7 +176,7 @@ def _row(
     volume, truths = item.load(index)
     asked = {} if system.entry.deterministic else _asked(request)
     key = {
-        "bundle": system.bundle.digest,
+        "networks": identity(system.entry, system.spec),
         "method": system.entry.method,
         "request": asked,
         "case": item.case.name,
@@ -187,7 +188,9 @@ def _row(
     path = rows.path(system.entry.name, asked.get("steps"), item.name)
     found = rows.get(path, key, wanted)
     if found is None:
-        runner = Runner(system.bundle, device, request.method)  # the networks are loaded before the clock starts
+        runner = Runner(
+            system.bundle, device, method_of(system.entry, system.spec)
+        )  # the networks are loaded before the clock starts
         p, masks, cost = _answer(system, request, volume, runner)
         row = {"case": item.case.name, "slice": item.slice, **measure(p, masks, truths, volume, system.spec), **cost}
         arrays = picture_of(volume, truths, p.argmax(0), masks, entropy_of(p), system.spec) if wanted else None
@@ -204,7 +207,8 @@ def _answer(
     system: System, request: Request, volume: Volume, runner: Runner
 ) -> tuple[NDArray[np.floating], NDArray[np.uint8], Row]:
     """Probabilities ``(K, x, y, z)``, masks ``(M, x, y, z)`` and what they cost."""
-    with Calls() as counted:
+    unheard = () if uses_prior(system.entry, system.spec) else (runner.prior_net,)
+    with Calls(unheard) as counted:
         began = time.perf_counter()
         if system.entry.deterministic:
             temperature = system.spec.prior_temperature if system.entry.method == SCALED else 1.0

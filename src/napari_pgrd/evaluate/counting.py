@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -12,6 +13,11 @@ from torch.utils.hooks import RemovableHandle
 class Calls:
     """Counts whole networks: modules that no other module called.
 
+    Parameters
+    ----------
+    unheard : sequence of Module
+        Networks whose calls do not count.
+
     Attributes
     ----------
     calls : int
@@ -20,8 +26,8 @@ class Calls:
         Of all networks that were called, each counted once.
     """
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, unheard: Sequence[nn.Module] = ()) -> None:
+        self.calls, self._unheard = 0, [id(net) for net in unheard]
         self._depth = 0
         self._sizes: dict[int, int] = {}  # by parameter, so that shared ones count once
         self._hooks: list[RemovableHandle] = []
@@ -43,7 +49,7 @@ class Calls:
             hook.remove()
 
     def _begin(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self._depth == 0:
+        if self._depth == 0 and id(module) not in self._unheard:
             self.calls += next((len(x) for x in inputs if isinstance(x, Tensor) and x.ndim), 1)
             self._sizes |= {id(p): p.numel() for p in module.parameters()}
         self._depth += 1

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.evaluate.compare import Plan, System, settings
 from napari_pgrd.evaluate.definitions import DEFINITIONS
-from napari_pgrd.evaluate.entries import Entry
+from napari_pgrd.evaluate.origin import training
 from napari_pgrd.evaluate.reliability import Reliability
 from napari_pgrd.evaluate.statistics import STATEMENT
 from napari_pgrd.evaluate.table import COST_DEFINITIONS, as_csv, markdown, tabulate, value
@@ -49,7 +48,7 @@ def record(plan: Plan, systems: Sequence[System], command: str) -> Row:
         "raters": sorted({row["raters"] for row in every}),
         "reference": plan.reference,
         "systems": {
-            name: {**about, "training": training(s.spec, s.entry)}
+            name: {**about, "training": training(s.entry, s.spec)}
             for s, (name, about) in zip(systems, settings(systems).items(), strict=True)
         },
         "table": tabulate(rows, plan.reference),
@@ -78,17 +77,6 @@ def write(folder: Path, made: Row) -> list[Path]:
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomically(path, lambda where, text=text: where.write_text(text, encoding="utf-8"))
     return paths
-
-
-def training(spec: BundleSpec, entry: Entry) -> Row | None:
-    """Optimiser steps and minutes behind a system, from what the bundle records; None if it records nothing."""
-    stages = spec.provenance.get("training", {})
-    own = () if entry.deterministic else spec.row(entry.method).files
-    chosen = {k: v for k, v in stages.items() if k == "prior" or own}
-    runs = [run for stage in chosen.values() for run in (*stage.get("before", []), stage)]
-    if not runs:
-        return None
-    return {"steps": sum(r["steps"] for r in runs), "minutes": round(sum(r["seconds"] for r in runs) / 60, 1)}
 
 
 def pooled(rows: Sequence[Row], key: str) -> Reliability:

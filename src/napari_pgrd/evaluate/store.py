@@ -23,7 +23,7 @@ MEANING = hashlib.sha256(json.dumps(dict(DEFINITIONS)).encode()).hexdigest()[:16
 class Rows:
     """``FOLDER/ENTRY/STEPS/CASE.json`` (and ``.npz`` for what a picture needs).
 
-    A row holds the key it was computed under: digest of the bundle, request, digests of image and truth. A row under
+    A row holds the key it was computed under: networks, request, digests of image and truth. A row under
     another key counts as missing and is replaced when the case is computed again.
     """
 

@@ -54,10 +54,11 @@ MEASURES = (
 )
 COSTS = ("parameters", "calls", "seconds")
 COST_DEFINITIONS = {
-    "parameters": "Of the networks that ran, in millions.",
-    "calls": "Whole networks evaluated for a case over the number of its samples; a batch of m counts m times, the "
-    "prior's one call is in it.",
-    "seconds": "Wall time from the volume in memory to the last sample, over the number of samples; networks loaded.",
+    "parameters": "Of the networks that a sample comes from, in millions.",
+    "calls": "Evaluations of those networks for a case over the number of its samples; a batch of m counts m times, "
+    "and the prior's one call where the method uses the prior.",
+    "seconds": "Wall time from the volume in memory to the last sample, over the number of samples; networks loaded, "
+    "the prior's one call, which every run makes, included.",
     "training_minutes": "Wall time of the trainings of the networks that the system uses, as the bundle records it.",
 }
 
