@@ -141,6 +141,29 @@ def test_a_walk_from_place_to_place_goes_on_in_review(begun, make_window, tiny, 
     assert dock.viewer.layers.selection.active is dock.desk.image  # no stroke by a slip of the hand
 
 
+def test_the_correction_of_a_box_comes_back_though_its_samples_are_damaged(
+    review, make_window, tiny, image_file, qtbot
+):
+    review.state.box = ((2, 20), (2, 22), (1, 12))
+    run(review, qtbot)
+    review.dock.corrections.start("consensus")
+    review.dock.tools.grow()
+    held, shown = review.dock.corrections.values(), review.dock.corrections.layer
+    folder = review.dock.saving.running.folder
+    wait(qtbot, lambda: review.dock.saving._worker is None and any(folder.glob("samples-*.npz")))
+    shut(review, qtbot)
+    for file in folder.glob("samples-*.npz"):
+        file.write_bytes(b"cut short")
+    dock = another(make_window, tiny, image_file)
+    click(dock, "resume")
+    assert "damaged" in find(dock, "saving_sentence").text() and tab(dock) == "Correct"
+    assert np.array_equal(dock.corrections.values(), held)
+    layer = dock.corrections.layer
+    assert np.allclose(layer.translate, shown.translate) and np.allclose(layer.scale, shown.scale)
+    dock.tools.shrink()
+    assert not np.array_equal(dock.corrections.values(), held)
+
+
 def test_what_is_set_aside_is_offered_no_more(begun, make_window, tiny, image_file, qtbot):
     shut(begun, qtbot)
     dock = another(make_window, tiny, image_file)
