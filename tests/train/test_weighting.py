@@ -12,10 +12,10 @@ from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.nets import Denoiser
-from napari_pgrd.engine.schedule import cosine_rhobar
+from napari_pgrd.engine.schedule import cosine_rhobar, linear_rhobar
 from napari_pgrd.engine.spec import DenoiserConfig
 from napari_pgrd.train.config import DenoiserTraining, Optimisation, read_config
-from napari_pgrd.train.denoiser import Objective
+from napari_pgrd.train.denoiser import NOISE, Objective
 from napari_pgrd.train.weighting import (
     ErrorCurve,
     Times,
@@ -152,17 +152,28 @@ def test_a_training_file_gives_a_fingerprint_or_the_weights_themselves(tmp_path:
     bernoulli_file(tmp_path)
     path = tmp_path / "denoiser.toml"
     path.write_text('T = 50\nshift = 0.5\nweighting = "fingerprint"\nfingerprint = "fingerprint.json"\n')
-    config, record = weighted(read_config(path, DenoiserTraining))
+    rhobar = cosine_rhobar(50, shift=0.5)
+    config, record = weighted(read_config(path, DenoiserTraining), rhobar)
     assert config.fingerprint is None and config.timestep_weights is not None and record is not None
     assert len(config.timestep_weights) == 51 and str(tmp_path) not in config.model_dump_json() + json.dumps(record)
-    exact = weights_of(slope(bernoulli_error(cosine_rhobar(50, shift=0.5), 0.1), 0.02), 0.2)
+    exact = weights_of(slope(bernoulli_error(rhobar, 0.1), 0.02), 0.2)
     assert np.abs(np.array(config.timestep_weights) - exact).max() < 0.05
     assert record["floor"] == 0.2 and len(record["sha256"]) == 64
-    assert weighted(config)[0] == config  # as a record is read back
+    assert weighted(config, rhobar)[0] == config  # as a record is read back
     path.write_text('weighting = "fingerprint"\ntimestep_weights = [0, 1]\n')
-    config, record = weighted(read_config(path, DenoiserTraining))
+    config, record = weighted(read_config(path, DenoiserTraining), cosine_rhobar(1000))
     assert record == {"kind": "fingerprint", "least": 0.002, "most": 1.998, "half_of_the_draws_above": 0.707}
-    assert weighted(DenoiserTraining()) == (DenoiserTraining(), None)
+    assert weighted(DenoiserTraining(), cosine_rhobar(1000)) == (DenoiserTraining(), None)
+
+
+def test_the_noise_that_ddpm_adds_is_read_on_the_same_curve(tmp_path: Path) -> None:
+    found = read_fingerprint(bernoulli_file(tmp_path))
+    rhobar = linear_rhobar(1000)  # of a mask from -1 to 1: twice as far apart
+    path = str(tmp_path / "fingerprint.json")
+    asked = DenoiserTraining(weighting="fingerprint", fingerprint=path)
+    config, _ = weighted(asked, NOISE.schedule(asked).rhobar, NOISE.scale or 1)
+    exact = weights_of(slope(bernoulli_error(rhobar, 0.1, 2.0), 0.02), found.floor)
+    assert np.abs(from_knots(config.timestep_weights or (), 1000) - exact).max() < 0.05 * exact.max()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +193,7 @@ def test_a_faulty_weighting_is_one_sentence(tmp_path: Path, text: str, sentence:
     path = tmp_path / "denoiser.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=sentence):
-        weighted(read_config(path, DenoiserTraining))
+        weighted(read_config(path, DenoiserTraining), cosine_rhobar(1000))
 
 
 @pytest.mark.parametrize(

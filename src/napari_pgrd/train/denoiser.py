@@ -65,7 +65,8 @@ def train_denoiser(
     """
     row, recipe = METHODS[method], recipe or VELOCITY
     stage = row.files[0].removesuffix(".safetensors")
-    config, weighting = weighted(config.model_copy(update=dict(row.settings)))
+    config = config.model_copy(update=dict(row.settings))
+    config, weighting = weighted(config, recipe.schedule(config).rhobar, recipe.scale or config.residual_scale)
     prior = prior_folder(prior)
     first, frozen = load_prior(prior, device)
     if config.prior_temperature == 1:
@@ -177,10 +178,14 @@ class NoiseObjective(Objective):
 
 @dataclass(frozen=True)
 class DiffusionRecipe:
-    """What a denoiser learns, and in which diffusion."""
+    """What a denoiser learns, and in which diffusion.
+
+    ``scale`` is that of the mask in the state; None is the configuration's ``residual_scale``.
+    """
 
     objective: type[Objective]
     kind: Literal["cosine", "linear"]
+    scale: float | None = None
 
     def schedule(self, config: DenoiserTraining) -> ScheduleSpec:
         """The diffusion of a training, as a bundle describes it."""
@@ -189,7 +194,7 @@ class DiffusionRecipe:
 
 
 VELOCITY = DiffusionRecipe(Objective, "cosine")
-NOISE = DiffusionRecipe(NoiseObjective, "linear")
+NOISE = DiffusionRecipe(NoiseObjective, "linear", scale=2.0)  # from -1 to 1
 
 
 def complete(

@@ -148,16 +148,17 @@ def read_fingerprint(path: Path) -> Fingerprint:
     return found
 
 
-def weighted(config: DenoiserTraining) -> tuple[DenoiserTraining, dict[str, Any] | None]:
-    """The configuration with its weights as numbers, for its own schedule, and what a record says of them."""
+def weighted(
+    config: DenoiserTraining, rhobar: Array, scale: float = 1.0
+) -> tuple[DenoiserTraining, dict[str, Any] | None]:
+    """The configuration with its weights as numbers, for the schedule given, and what a record says of them."""
     if config.weighting == "uniform":
         return config, None
     record: dict[str, Any] = {"kind": config.weighting}
     if config.fingerprint is not None:
         path = Path(config.fingerprint)
         found = read_fingerprint(path)
-        rhobar = cosine_rhobar(config.T, shift=config.shift)
-        knots = at_knots(found.weights(rhobar, config.residual_scale))
+        knots = at_knots(found.weights(rhobar, scale))
         config = config.model_copy(update={"fingerprint": None, "timestep_weights": knots})
         record |= {"floor": found.floor, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     w = from_knots(config.timestep_weights or (1, 1), config.T)[1:]
