@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,10 +80,12 @@ class LineLayer:
     def _draw(self, lines: Lines, colours: NDArray[np.float32], width: float, thumbnail: bool) -> None:
         assert self.desk.display is not None
         layer = self.desk.first("agreement")
-        if layer is None:
-            layer = Vectors(NONE, ndim=3, name="Agreement", vector_style="line", **self.desk.display.layer)
+        if layer is None:  # with what it shows: filling it in another turn would paint the canvas twice
+            look = {"vector_style": "line", "edge_width": width, **self.desk.display.layer}
+            layer = Vectors(lines.vectors, ndim=3, name="Agreement", **look)
+            if len(colours):
+                layer.edge_color = colours
             self.desk.insert(layer, "agreement")
-            self.desk.turns.later("lines", partial(self._draw, lines, colours, width, thumbnail))  # enough for one turn
             return
         with without_refresh(layer):
             layer.data = lines.vectors
