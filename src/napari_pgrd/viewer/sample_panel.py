@@ -10,6 +10,7 @@ from napari_pgrd.engine.request import MAX_SAMPLES
 from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.session.estimate import memory_sentence
 from napari_pgrd.session.state import Phase, controls
+from napari_pgrd.viewer.about import AboutModel
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fill, note, row
 
@@ -31,6 +32,10 @@ class SamplePanel(QWidget):
         self.source = combo("source", "The image to segment", desk.choose_source)
         self.bundle = combo("bundle", "The trained model", desk.try_bundle)
         self.load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
+        self.card = AboutModel(desk, self)
+        self.about = button(
+            "About this model", "Its card: what it is for, its limits, how good it measured", "about", self.card.show
+        )
         self.scope = faint()
         self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
         self.steps = Number(
@@ -84,7 +89,7 @@ class SamplePanel(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Image", self.source)
         form.addRow("Model", self.bundle)
-        form.addRow("", self.load)
+        form.addRow(row(self.load, self.about))
         form.addRow("Device", self.device)
         form.addRow("Steps", self.steps)
         form.addRow(self.presets)
