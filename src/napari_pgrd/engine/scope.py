@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from napari_pgrd.engine.errors import InputError
-from napari_pgrd.engine.spec import BundleSpec, times
-from napari_pgrd.engine.volume import Box, Reorder, Volume
+from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.engine.volume import Box, Reorder, Volume, times
 
 GREY_ROUNDING = 1.0  # a grey value may lie so far beyond 0..255, as resampling makes it
 CT_AIR = -200.0  # no MR image reaches below; every CT with air in it does
@@ -63,13 +63,13 @@ def _check_values(part: Volume, spec: BundleSpec) -> None:
 def _check_grey(low: float, high: float, spec: BundleSpec) -> None:
     if low < CT_AIR and spec.scope.intensity == "ct":
         raise ScopeError(
-            f"Values from {low:.0f} to {high:.0f} look like CT numbers (HU), but {spec.name} reads grey values from 0 to "
-            "255. Stretch each slice to 0 to 255 first, as the slices were that it was trained on."
+            f"Values from {low:.0f} to {high:.0f} look like CT numbers (HU), but {spec.name} reads grey values from 0 "
+            "to 255. Stretch each slice to 0 to 255 first, as the slices were that it was trained on."
         )
     if low < -GREY_ROUNDING or high > 255 + GREY_ROUNDING or high <= 1:
         raise ScopeError(
-            f"The values go from {low:.4g} to {high:.4g}, but {spec.name} reads grey values from 0 to 255. Stretch each "
-            "slice to 0 to 255 first, or choose another image."
+            f"The values go from {low:.4g} to {high:.4g}, but {spec.name} reads grey values from 0 to 255. Stretch "
+            "each slice to 0 to 255 first, or choose another image."
         )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from napari_pgrd.engine.netspec import Frozen, ScheduleSpec
 from napari_pgrd.engine.netspec import PriorConfig as PriorConfig
 from napari_pgrd.engine.netspec import SamplingDefaults as SamplingDefaults
 from napari_pgrd.engine.schedule import Array
+from napari_pgrd.engine.volume import times
 
 SCHEMA_VERSION = 1
 EMBEDDED = Path(__file__).resolve().parent.parent / "bundles"
@@ -257,11 +257,6 @@ class BundleSpec(BaseModel):
         """Feature maps at full resolution of the widest network it holds: what memory goes by."""
         entries = (self._entry(name) for name in self.offered)
         return max(entry.width for entry in entries if entry is not None)
-
-
-def times(sizes: Sequence[float]) -> str:
-    """``(40.0, 56.0, 1.5)`` -> ``"40 x 56 x 1.5"``."""
-    return " x ".join(f"{s:.0f}" if float(s).is_integer() or s >= 10 else f"{s:.1f}" for s in sizes)
 
 
 def read_spec(where: str | os.PathLike[str]) -> BundleSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import Any
@@ -79,6 +80,11 @@ class Volume:
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ np.array([lo for lo, _ in box], dtype=float)
         return replace(self, data=self.data[(slice(None), *slices)], affine=affine)
+
+
+def times(sizes: Sequence[float]) -> str:
+    """``(40.0, 56.0, 1.5)`` -> ``"40 x 56 x 1.5"``."""
+    return " x ".join(f"{s:.0f}" if float(s).is_integer() or s >= 10 else f"{s:.1f}" for s in sizes)
 
 
 def check_affine(affine: Any) -> Affine:
