@@ -70,3 +70,22 @@ def test_words_that_do_not_go_together_are_a_sentence(pgrd: Pgrd, dataset: Path,
     assert not (tmp_path / "o").exists()
     result = pgrd("train", "--method", "no-pgr", "--data", dataset, "--out", tmp_path / "o")
     assert result.code == 2 and "Give --prior" in result.err
+
+
+def test_another_method_is_evaluated_beside_the_prior(pgrd: Pgrd, dataset: Path, tmp_path: Path) -> None:
+    bundle, report = make_tiny_bundle(tmp_path / "bundle"), tmp_path / "report.json"
+    interval = {"level": 0.9, "cases": 9, "widening": {"anterior": 0.1, "posterior": 0.1}}
+    make_tiny_bundle(bundle, volume_interval=interval)
+    (tmp_path / "cases.txt").write_text("blob_005\n", encoding="utf-8")
+    folders = ("--images", dataset / "imagesTr", "--labels", dataset / "labelsTr", "--cases", tmp_path / "cases.txt")
+    words = ("--bundle", bundle, *folders, "--method", "thresholded", "--samples", 3, "--out", report)
+    result = pgrd("evaluate", *words)
+    assert result.code == 0, result.err
+    measured = json.loads(report.read_text(encoding="utf-8"))
+    assert list(measured["methods"]) == ["thresholded", "prior", "prior_scaled"]
+    own, scaled = (measured["methods"][name] for name in ("thresholded", "prior_scaled"))
+    assert abs(own["nll"] - scaled["nll"]) < 1e-3, "its map is the prior's"
+    assert own["interval_coverage"] is None, "the interval was fitted to PGRD's samples"
+    assert "--method thresholded" in measured["command"] and "--solver" not in measured["command"]
+    result = pgrd("bundle", "card", "--bundle", bundle, "--evaluation", report)
+    assert result.code == 2 and "uses pgrd. Evaluate it without --method" in result.err

@@ -10,6 +10,7 @@ from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
 from napari_pgrd.io.nifti import read_volume
 from napari_pgrd.session.display import Display
+from napari_pgrd.viewer.review_panel import ReviewPanel
 from tests.hands import click, click_tab, find, pick
 from tests.tiny import make_tiny_bundle
 from tests.viewer.test_sampling import run, settled
@@ -53,6 +54,23 @@ def test_a_method_is_chosen_under_advanced_and_drawn(review, qtbot, tiny):
     dock.resampling.start()
     qtbot.waitUntil(lambda: dock.resampling.worker is None, timeout=120_000)
     assert "cannot be drawn around what is locked" in dock.resampling.sentence
+
+
+def test_what_was_measured_of_one_method_is_not_said_of_another(review, qtbot, tmp_path):
+    measured = {"cases": 5, "steps": 3, "samples": 4, "volume_coverage": {"anterior": 5, "posterior": 5}}
+    measured |= {"unanimous_error_share": 0.21, "dice": 0.8}
+    folder = make_tiny_bundle(tmp_path / "measured", prepare={"spacing": None}, reliability=measured)
+    review.desk.choose_bundle(str(folder))
+    panel = review.dock.findChild(ReviewPanel)
+    for method, told in (("pgrd", True), ("thresholded", False)):
+        request = Request(samples=2, steps=1, device="cpu", method=method)
+        *_, last = predict(review.desk.volume, Bundle.load(folder), request)
+        review.desk.take(last.prediction, request)
+        panel.refresh()
+        assert ("5 of 5" in panel.volumes.text()) == told
+        assert ("21" in panel.unanimous.text()) == told
+        qtbot.waitUntil(lambda: review.dock.places.worker is None, timeout=120_000)
+        assert ("21 % of errors" in review.dock.places.sentence()) == told
 
 
 def test_one_segmentation_is_one_sample(review, qtbot):

@@ -86,6 +86,7 @@ def evaluate(
     bundle: BundleOption = DEFAULT_BUNDLE,
     cases: Annotated[Path | None, Option(help="Which cases: a split, a JSON list, or a name a line.")] = None,
     block: Annotated[str, Option(help="Which block, where the list of cases is a split.")] = "validation",
+    method: Method = None,
     steps: Steps = None,
     samples: Samples = None,
     seed: Seed = 0,
@@ -103,15 +104,17 @@ def evaluate(
     loaded = Bundle.load(bundle)
     found = pair(images, labels)
     chosen = choose(found, read_names(cases, block)) if cases else found
-    request = Request(samples, steps, seed, solver, eta, device).resolved(loaded.spec)
+    request = Request(samples, steps, seed, solver, eta, device, method=method).resolved(loaded.spec)
     require(not out.is_dir(), InputError, f"{out.name} is a folder; give the name of a JSON file.")
     check_destination(out.parent)
     with progress() as show:
         result = measure(loaded, chosen, request, lambda fraction, name: show(fraction, name))
     words = ["pgrd", "evaluate", "--bundle", loaded.spec.name, "--images", shown(images), "--labels", shown(labels)]
     words += ["--cases", shown(cases), "--block", block] if cases else []
+    words += ["--method", method] if method else []
     words += ["--steps", str(request.steps), "--samples", str(request.samples), "--seed", str(seed)]
-    words += ["--solver", str(request.solver), "--eta", str(request.eta), "--out", shown(out)]
+    words += ["--solver", request.solver, "--eta", str(request.eta)] if request.solver else []
+    words += ["--out", shown(out)]
     text = json.dumps({**result, "command": shlex.join(words)}, indent=1) + "\n"
     write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     for name, m in result["methods"].items():

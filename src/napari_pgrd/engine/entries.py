@@ -1,4 +1,4 @@
-"""What ``bundle.json`` says of a method: its networks, the numbers fitted to them, and how it is sampled by default."""
+"""What ``bundle.json`` says of a method: networks, what was fitted to them, default sampling, how far it is right."""
 
 from __future__ import annotations
 
@@ -110,3 +110,35 @@ class Diffusion(Entry):
     def hears_locks(self) -> bool:
         """Whether the denoiser was trained with hints."""
         return self.network.hints
+
+
+class Reliability(BaseModel):
+    """How far the samples may be believed, measured on the validation block.
+
+    ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 %
+    range; ``interval_coverage`` the same for the conformal interval; ``unanimous_error_share`` is the part of the
+    consensus' errors where every sample agreed.
+    """
+
+    model_config = Frozen
+
+    cases: int
+    steps: int
+    samples: int
+    volume_coverage: dict[str, int]
+    unanimous_error_share: float
+    dice: float
+    interval_coverage: dict[str, int] = {}
+
+
+class VolumeInterval(BaseModel):
+    """What makes an honest interval of the samples' volumes: see :mod:`napari_pgrd.evaluate.volumes`.
+
+    Fitted for each label name on ``cases`` calibration cases, to hold the true volume with probability ``level``.
+    """
+
+    model_config = Frozen
+
+    level: float = Field(gt=0, lt=1)
+    cases: int = Field(ge=1)
+    widening: dict[str, float]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from napari_pgrd.engine.entries import Diffusion, Entry, Segmenter
+from napari_pgrd.engine.entries import Diffusion, Entry, Reliability, Segmenter, VolumeInterval
 from napari_pgrd.engine.errors import BundleError, InputError, require
 from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
 from napari_pgrd.engine.netspec import DenoiserConfig as DenoiserConfig
@@ -91,38 +91,6 @@ class Scope(BaseModel):
         if self.box_mm is not None:
             return f"{times(self.box_mm)} mm"
         return f"{times(self.box_voxels)} voxel" if self.box_voxels is not None else ""
-
-
-class Reliability(BaseModel):
-    """How far the samples may be believed, measured on the validation block.
-
-    ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 %
-    range; ``interval_coverage`` the same for the conformal interval; ``unanimous_error_share`` is the part of the
-    consensus' errors where every sample agreed.
-    """
-
-    model_config = Frozen
-
-    cases: int
-    steps: int
-    samples: int
-    volume_coverage: dict[str, int]
-    unanimous_error_share: float
-    dice: float
-    interval_coverage: dict[str, int] = {}
-
-
-class VolumeInterval(BaseModel):
-    """What makes an honest interval of the samples' volumes: see :mod:`napari_pgrd.evaluate.volumes`.
-
-    Fitted for each label name on ``cases`` calibration cases, to hold the true volume with probability ``level``.
-    """
-
-    model_config = Frozen
-
-    level: float = Field(gt=0, lt=1)
-    cases: int = Field(ge=1)
-    widening: dict[str, float]
 
 
 class BundleSpec(BaseModel):
@@ -227,6 +195,15 @@ class BundleSpec(BaseModel):
         )
         assert found is not None
         return found
+
+    def measured_for(self, method: str | None) -> BundleSpec:
+        """The same, silent on how far samples may be believed unless they are the bundle's own method's.
+
+        Its coverage, intervals and errors were measured on those alone.
+        """
+        if method is None or method == self.method:
+            return self
+        return self.model_copy(update={"reliability": None, "volume_interval": None})
 
     def _entry(self, name: str) -> Entry | None:
         row = METHODS.get(name)

@@ -27,7 +27,7 @@ from napari_pgrd.evaluate.volumes import conformal_range
 from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
 
-METHODS = ("pgrd", "prior", "prior_scaled")
+PRIORS = ("prior", "prior_scaled")
 SAMPLED = (
     "sample_dice", "pairwise_dice", "ged2", "hm_iou", "diversity", "rater_diversity", "empty_samples", "empty_raters",
 )  # fmt: skip
@@ -59,7 +59,8 @@ def evaluate(
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
     request = request.resolved(bundle.spec)
     runner = Runner(bundle, resolve(request.device))
-    rows: dict[str, list[Row]] = {m: [] for m in METHODS}
+    drawn = request.method or bundle.spec.method
+    rows: dict[str, list[Row]] = {m: [] for m in (drawn, *PRIORS)}
     for i, case in enumerate(cases):
         volume, truths = load_readers(case, index)
 
@@ -67,7 +68,7 @@ def evaluate(
             say((done + fraction) / len(cases), name)
 
         try:
-            rows["pgrd"].append(_sampled(case.name, volume, truths, bundle, request, heard))
+            rows[drawn].append(_sampled(case.name, volume, truths, bundle, request, heard))
             for method, temperature in (("prior", 1.0), ("prior_scaled", bundle.spec.prior_temperature)):
                 rows[method].append(_deterministic(case.name, volume, truths, runner, temperature))
         except PgrdError as error:
@@ -76,7 +77,7 @@ def evaluate(
     asked = {k: v for k, v in asdict(request).items() if v is not None}
     return {
         "cases": len(cases),
-        "methods": {m: summarise(rows[m], names) for m in METHODS},
+        "methods": {m: summarise(found, names) for m, found in rows.items()},
         "bundle": {
             "name": bundle.spec.name,
             "digest": bundle.digest,
@@ -118,7 +119,7 @@ def _sampled(
     unanimous, wrong = metrics.unanimous_errors(masks, result.consensus, truth)
     return row | {
         **{k: v for k, v in among(masks, truths, classes).items() if k in SAMPLED},
-        "interval_covered": _interval_covered(masks, truths, bundle),
+        "interval_covered": _interval_covered(masks, truths, bundle.spec.measured_for(request.method)),
         "volume_covered": {
             label.name: _mean([metrics.volume_covered(masks, t, k) for t in truths])
             for k, label in enumerate(bundle.spec.labels[1:], 1)
@@ -128,11 +129,11 @@ def _sampled(
     }
 
 
-def _interval_covered(masks: NDArray[np.uint8], truths: NDArray[np.int64], bundle: Bundle) -> dict[str, float]:
+def _interval_covered(masks: NDArray[np.uint8], truths: NDArray[np.int64], spec: BundleSpec) -> dict[str, float]:
     """Whether the conformal interval of each label held its true volume: the share of raters for whom it did."""
-    interval = bundle.spec.volume_interval
+    interval = spec.volume_interval
     out = {}
-    for k, label in enumerate(bundle.spec.labels):
+    for k, label in enumerate(spec.labels):
         if interval is not None and label.name in interval.widening:
             low, high = conformal_range((masks == k).reshape(len(masks), -1).sum(1), interval.widening[label.name])
             out[label.name] = float(np.mean([low <= (t == k).sum() <= high for t in truths]))

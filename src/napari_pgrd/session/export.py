@@ -111,7 +111,8 @@ def export(
             whole = None
             if correction is not None:
                 whole = array("corrected", prediction, volume, bundle, request.box, correction)
-            outcome = Outcome(prediction, volume, bundle.spec, request.box, whole)
+            spec = bundle.spec.measured_for(request.method)
+            outcome = Outcome(prediction, volume, spec, request.box, whole)
             page = report_html(outcome, review or ReviewSummary(), made).encode()
             write_atomically(staging / PAGE, lambda path: path.write_bytes(page))
         if edit_log is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.evaluate.evaluate import fitted
 from napari_pgrd.io.nifti import write_atomically
@@ -24,7 +25,7 @@ NUMBERS = {
     "unanimous_error_share": "errors where all samples agree",
     "seconds_per_case": "seconds per case",
 }
-METHODS = {"pgrd": "PGRD", "prior_scaled": "prior, scaled", "prior": "prior"}
+TITLES = {**{name: row.title for name, row in METHODS.items()}, "prior_scaled": "prior, scaled", "prior": "prior"}
 
 
 def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
@@ -38,8 +39,8 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
     spec = bundle.spec
     made = fitted(spec)
     try:
-        measured, pgrd = {key: evaluation["bundle"][key] for key in made}, evaluation["methods"]["pgrd"]
-    except (KeyError, TypeError) as error:
+        measured, own = {key: evaluation["bundle"][key] for key in made}, evaluation["methods"].get(spec.method)
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError("The evaluation file is not one that 'pgrd evaluate' wrote. Run it again.") from error
     require(
         measured == made,
@@ -47,15 +48,21 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
         f"The evaluation is not of this bundle: weights or what was fitted to them differ from {spec.name}'s. "
         "Evaluate it again.",
     )
+    require(
+        own is not None,
+        InputError,
+        f"The evaluation is of {', '.join(evaluation['methods'])}, but {spec.name} uses {spec.method}. Evaluate it "
+        "without --method.",
+    )
     n = evaluation["cases"]
     reliability = {
         "cases": n,
         "steps": evaluation["request"]["steps"],
         "samples": evaluation["request"]["samples"],
-        "volume_coverage": {name: round(share * n) for name, share in pgrd["volume_coverage"].items()},
-        "interval_coverage": {name: round(share * n) for name, share in (pgrd.get("interval_coverage") or {}).items()},
-        "unanimous_error_share": round(pgrd["unanimous_error_share"] or 0.0, 4),
-        "dice": round(pgrd["dice"]["mean"], 4),
+        "volume_coverage": {name: round(share * n) for name, share in own["volume_coverage"].items()},
+        "interval_coverage": {name: round(share * n) for name, share in (own.get("interval_coverage") or {}).items()},
+        "unanimous_error_share": round(own["unanimous_error_share"] or 0.0, 4),
+        "dice": round(own["dice"]["mean"], 4),
     }
     updated = save(bundle.folder, {**spec.model_dump(mode="json"), "reliability": reliability})
     text = write_card(updated.spec, evaluation)
@@ -90,14 +97,18 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "## Training",
         _training(spec),
         "## Measured",
-        f"{evaluation['cases']} validation cases, {asked['samples']} samples of {asked['steps']} {asked['solver']} "
-        f"steps, seed {asked['seed']}, {evaluation['device']} in {evaluation['precision']}.",
+        f"{evaluation['cases']} validation cases, {asked['samples']} samples{_steps(asked)}, "
+        f"seed {asked['seed']}, {evaluation['device']} in {evaluation['precision']}.",
         _table(evaluation),
         "\n".join(f"- {key}: {text}" for key, text in evaluation["definitions"].items()),
         "## Commands",
         "```\n" + "\n".join([*p.get("commands", []), evaluation.get("command", "pgrd evaluate")]) + "\n```",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _steps(asked: Mapping[str, Any]) -> str:
+    return f" of {asked['steps']} {asked['solver']} steps" if "solver" in asked else ""
 
 
 def _training(spec: BundleSpec) -> str:
@@ -138,8 +149,8 @@ def _training(spec: BundleSpec) -> str:
 
 
 def _table(evaluation: Mapping[str, Any]) -> str:
-    methods = {key: evaluation["methods"][key] for key in METHODS if key in evaluation["methods"]}
-    rows = [["", *(METHODS[key] for key in methods)], ["---"] * (len(methods) + 1)]
+    methods = {key: evaluation["methods"][key] for key in TITLES if key in evaluation["methods"]}
+    rows = [["", *(TITLES[key] for key in methods)], ["---"] * (len(methods) + 1)]
     rows.append(["Dice, mean (std)", *(f"{m['dice']['mean']:.4f} ({m['dice']['std']:.4f})" for m in methods.values())])
     for name in next(iter(methods.values()))["dice"]["per_class"]:
         rows.append([f"Dice, {name}", *(f"{m['dice']['per_class'][name]:.4f}" for m in methods.values())])

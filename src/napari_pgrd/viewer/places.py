@@ -145,7 +145,10 @@ class PlacesDesk:
         p, spec = self.desk.prediction, self.desk.spec
         if p is None or spec is None or self.desk.state.phase is not Phase.REVIEWING:
             return ""
-        return "Looking for places ..." if self.worker else progress_sentence(self.places, self.seen, spec, p.samples)
+        if self.worker:
+            return "Looking for places ..."
+        spec = spec.measured_for(self.desk.request.method if self.desk.request is not None else None)
+        return progress_sentence(self.places, self.seen, spec, p.samples)
 
     def stake(self) -> str:
         """How much is at stake in all, and how much of it is not settled yet."""

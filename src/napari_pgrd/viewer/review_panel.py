@@ -125,15 +125,16 @@ class ReviewPanel(QWidget):
             self.unanimous.setText("")
             self._summed, self._texts = None, []
             return
+        spec = desk.spec.measured_for(desk.request.method if desk.request is not None else None)
         if desk.prediction is not self._summed:  # counting every mask at every heartbeat would hold the window up
             self._summed = desk.prediction
-            self._counted = label_volumes(desk.prediction, desk.volume, desk.spec)
-        values = {label.name: label.value for label in desk.spec.labels}
-        texts = [_volume_text(v, desk.spec, self.measures.text(values[v.name])) for v in self._counted]
+            self._counted = label_volumes(desk.prediction, desk.volume, spec)
+        values = {label.name: label.value for label in spec.labels}
+        texts = [_volume_text(v, spec, self.measures.text(values[v.name])) for v in self._counted]
         if texts != self._texts:
             self._texts = texts
             self.volumes.setText("".join(texts))
-        self.unanimous.setText(unanimous_sentence(desk.spec))
+        self.unanimous.setText(unanimous_sentence(spec))
 
 
 def _volume_text(v: LabelVolume, spec: BundleSpec, measured: str) -> str:
