@@ -136,8 +136,8 @@ class SamplePanel(QWidget):
         """The chooser, where there is a choice, and what the chosen one leaves to choose; the others are set below."""
         spec = self.desk.spec
         offered = spec.offered if spec is not None else ()
-        for widget in (self.method_name, self.method):
-            widget.setVisible(len(offered) > 1)
+        self.method_name.setVisible(len(offered) > 1)
+        self.method.setVisible(len(offered) > 1)
         if spec is None:
             return
         fill(self.method, [(name, spec.row(name).title) for name in offered], self.desk.state.method)
