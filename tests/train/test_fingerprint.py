@@ -101,6 +101,27 @@ def test_the_untrained_network_is_right_for_independent_voxels() -> None:
             assert torch.allclose(net(s, r).double(), ideal(s, r), atol=1e-5)
 
 
+def test_cases_with_many_masks_count_for_more_and_are_one_observation_each() -> None:
+    rng = np.random.default_rng(0)
+    names, sizes = [*"aaaabbc"], [30, 40, 20, 30, 4, 8, 12]
+    masks = []
+    for name, size in zip(names, sizes, strict=True):
+        mask = np.zeros(64, int)
+        mask[:size] = 1
+        masks.append((name, hot(rng.permutation(mask).reshape(8, 8))))
+    found, each = measure(lambda s, rb: torch.zeros(1, 2, 8, 8) + 0.5, masks, (0, 9), cosine_rhobar(9), 1.0, 0, CPU)
+    assert found.err[-1] == pytest.approx(0.5)  # the same for every mask: no spread
+    assert standard_error(each.err) == [0, 0]
+    nothing = hot(np.zeros((8, 8), int))
+    found, each = measure(lambda s, rb: nothing, masks, (0, 9), cosine_rhobar(9), 1.0, 0, CPU)
+    share = 2 * np.array(sizes) / 64
+    assert found.err[-1] == pytest.approx(share.mean())
+    sums = [(share - share.mean())[[n == case for n in names]].sum() for case in "abc"]
+    robust = np.sqrt(3 / 2 * np.sum(np.square(sums))) / 7  # the sandwich estimate for clusters (Liang and Zeger 1986)
+    assert (standard_error(each.err) or [])[-1] == pytest.approx(robust, rel=1e-4)
+    assert each.err.mean(0)[-1] == pytest.approx(share.mean())
+
+
 class TwoMasks:
     """Batches of a data set that holds two masks."""
 

@@ -210,12 +210,13 @@ def measure(
     Returns
     -------
     curve : ErrorCurve
-        Mean over cases, ``err (G,)``.
+        Mean over masks, ``err (G,)``.
     each : ErrorCurve
-        ``err (cases, G)``: the curves of the cases.
+        ``err (cases, G)``: what each case contributes. Their mean is the curve and their standard error the curve's,
+        whether or not the cases have the same number of masks; where they have, these are the cases' own curves.
     """
     rb = torch.from_numpy(rhobar[list(times[1:])]).float()
-    by_case: dict[str, list[Array]] = {}
+    rows, names = [], []
     for i, (name, y) in enumerate(masks):
         noise = np.random.default_rng((seed, 17, i)).standard_normal(tuple(y.shape), dtype=np.float32)
         y, eps = y.to(device), torch.from_numpy(noise).to(device)
@@ -223,17 +224,24 @@ def measure(
         for some in rb.to(device).split(AT_ONCE):
             yhat = estimate(process.diffuse(scale * y, eps, some.reshape(-1, *[1] * (y.ndim - 1))), some)
             row += (yhat - y).square().sum(1).flatten(1).mean(1).tolist()
-        by_case.setdefault(name, []).append(np.array(row))
-    each = np.stack([np.mean(rows, 0) for rows in by_case.values()])
+        rows.append(row)
+        names.append(name)
+    err, case = np.array(rows), np.unique(names, return_inverse=True)[1]
+    mean, cases = err.mean(0), int(case.max()) + 1
+    each = np.tile(mean, (cases, 1))
+    np.add.at(each, case, (err - mean) * cases / len(err))
     angle = noise_angle(rhobar[list(times)], scale)
-    return ErrorCurve(angle, each.mean(0)), ErrorCurve(angle, each)
+    return ErrorCurve(angle, mean), ErrorCurve(angle, each)
 
 
 def mean_mask_error(learnt: Batches, unseen: Batches, config: FingerprintTraining) -> float:
     """Error of the mean of the training masks on those held back: what noise alone leaves to be known."""
-    mean = sum((y[0] for _, y in drawn(learnt, 4 * config.draws)), torch.zeros(())) / (4 * config.draws)
-    away = [float((mean - y[0]).square().sum(0).mean()) for _, y in drawn(unseen, config.draws)]
-    return float(np.mean(away))
+    count = 4 * config.draws
+    mean = sum((y for _, y in drawn(learnt, count)), torch.zeros(())) / count
+    rhobar = cosine_rhobar(config.T, shift=config.shift)
+    masks, cpu = drawn(unseen, config.draws), torch.device("cpu")
+    found, _ = measure(lambda s, rb: mean, masks, (0, config.T), rhobar, config.residual_scale, 0, cpu)
+    return float(found.err[-1])
 
 
 def describe(curve: ErrorCurve, each: ErrorCurve, config: FingerprintTraining) -> dict[str, Any]:
