@@ -36,7 +36,7 @@ def panel(systems: Mapping[str, Arrays], spec: BundleSpec, title: str, path: Pat
     truths, aspect = first["truths"], float(first["aspect"])
     where = _around(systems)
     height = first["image"][where].shape[0] * aspect / first["image"][where].shape[1]
-    size = (COLUMNS * INCH + 0.9, (len(systems) + 1) * (INCH * height + 0.3) + 0.35)
+    size = (COLUMNS * INCH + 0.9, (len(systems) + 1) * (INCH * height + 0.08) + 0.9)
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(systems) + 1, COLUMNS, squeeze=False)
@@ -63,12 +63,13 @@ def panel(systems: Mapping[str, Arrays], spec: BundleSpec, title: str, path: Pat
         _fill(grid[0, 2], truths[0][where], spec, aspect)
     shade: Any = None
     for line, (name, arrays) in zip(grid[1:], systems.items(), strict=True):
-        show(line[0], "consensus", arrays["consensus"])
+        first_line = name == next(iter(systems))  # the columns are named once
+        show(line[0], "consensus" * first_line, arrays["consensus"])
         for i, mask in enumerate(arrays["samples"]):
             if len(arrays["samples"]) > 1:  # a single mask is the consensus
-                show(line[1 + i], f"sample {i + 1}", mask)
+                show(line[1 + i], f"sample {i + 1}" * first_line, mask)
         shade = line[-1].imshow(arrays["entropy"][where], cmap="magma", vmin=0, vmax=top, aspect=aspect)
-        line[-1].set_title("entropy", fontsize=10)
+        line[-1].set_title("entropy" * first_line, fontsize=10)
         line[0].text(-0.08, 0.5, name, rotation=90, ha="right", va="center", transform=line[0].transAxes, fontsize=10)
     bar = figure.colorbar(shade, ax=grid[1:, -1].tolist(), shrink=0.8)
     bar.set_label("nats", fontsize=10)

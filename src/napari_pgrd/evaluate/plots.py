@@ -23,6 +23,7 @@ Row = dict[str, Any]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A7A00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
+LEVEL = (":", "-.", "--")  # of systems without steps, which are level lines against the number of steps
 GREY = "#777777"
 LEAST = 100  # voxels: a bin with fewer says little and is not drawn
 SIZE: dict[Any, float] = {"font.size": 11, "legend.fontsize": 9.5, "axes.titlesize": 11.5}
@@ -114,8 +115,9 @@ def curve(made: Row, path: Path) -> None:
             mean = made["table"].get(key, {}).get("systems", {}).get(name, {}).get("mean")
             stepwise = system["request"].get("solver") is not None
             if name not in made["curve"] and not stepwise and mean is not None:
-                look = style(names.index(name))
-                axes.axhline(mean, color=look["color"], linestyle="--", linewidth=1.4, label=name)
+                index = names.index(name)
+                look = {**style(index), "linestyle": LEVEL[index // len(COLOURS) % len(LEVEL)], "linewidth": 1.3}
+                axes.plot(ticks, [mean] * len(ticks), label=name, **look)
         low, high = axes.get_ylim()
         margin = max(0.0, SPAN[key] - (high - low)) / 2
         axes.set(xscale="log", title=title, xlabel="steps", ylim=(low - margin, high + margin))
