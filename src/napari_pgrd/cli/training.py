@@ -10,14 +10,17 @@ import typer
 from typer import Option
 
 from napari_pgrd.cli.terminal import tell
+from napari_pgrd.engine.methods import METHODS
 
 if TYPE_CHECKING:
     from napari_pgrd.io.cases import CaseFiles
 
 app = typer.Typer(no_args_is_help=True)
 
-Data = Annotated[Path, Option(help="imagesTr/ + labelsTr/ (nnU-Net), or images/ + labels/.", show_default=False)]
-Out = Annotated[Path, Option(help="Folder of the training; one that was stopped goes on.", show_default=False)]
+DATA = "imagesTr/ + labelsTr/ (nnU-Net), or images/ + labels/."
+OUT = "Folder of the training; one that was stopped goes on."
+Data = Annotated[Path, Option(help=DATA, show_default=False)]
+Out = Annotated[Path, Option(help=OUT, show_default=False)]
 Config = Annotated[Path | None, Option(help="TOML file; see docs/training.md.")]
 Split = Annotated[Path | None, Option(help="JSON with train, calibration and validation; default: by order of names.")]
 LeaveOut = Annotated[str | None, Option(help="Leave out part K of N of the training cases, as K/N: see --out-of-fold.")]
@@ -32,9 +35,9 @@ Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
 @app.callback(invoke_without_command=True)
 def method(
     ctx: typer.Context,
-    method: Annotated[str | None, Option(help="Train what this method needs; see docs/training.md.")] = None,
-    data: Annotated[Path | None, Option(help="As for the prior.")] = None,
-    out: Annotated[Path | None, Option(help="As for the prior.")] = None,
+    method: Annotated[str | None, Option(help=f"What to train for: {', '.join(METHODS)}.")] = None,
+    data: Annotated[Path | None, Option(help=DATA)] = None,
+    out: Annotated[Path | None, Option(help=OUT)] = None,
     prior: Annotated[Path | None, Option(help="For methods trained around a prior: its training, or a bundle.")] = None,
     config: Config = None,
     split: Split = None,
