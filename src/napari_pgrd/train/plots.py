@@ -54,7 +54,7 @@ def fingerprint_curves(found: Mapping[str, Any], path: Path) -> None:
     for panel in (left, middle, right):
         panel.set(xlabel="t / T", xlim=(0, 1))
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(fontsize=7, loc="upper left")
+            panel.legend(fontsize=7, loc="best")
     cases = found["cases"]
     figure.suptitle(
         f"{cases['measured']} cases held back, {found['draws']} masks, trained on {cases['train']}; shift "
