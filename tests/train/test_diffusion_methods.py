@@ -64,7 +64,7 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights_and_is_added_to_a_
     dataset: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    folder = make_tiny_bundle(tmp_path / "bundle")
+    folder = make_tiny_bundle(tmp_path / "bundle", sampling={"steps": 3, "samples": 2})
     whole = train_method(_job(name, dataset, folder, tmp_path / "whole"))
 
     def stop(text: str) -> None:
