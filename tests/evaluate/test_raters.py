@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jaccard
 
-from napari_pgrd.evaluate.raters import agreement, iou_matrix, majority
+from napari_pgrd.evaluate.raters import agreement, iou_matrix, majority, perfect_ged2
 
 tiny_masks = arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(2), st.just(3)), elements=st.integers(0, 2))
 
@@ -54,6 +54,20 @@ def test_a_perfect_sampler_has_no_distance() -> None:
     found = agreement(samples.astype(int), raters.astype(int))
     assert found.ged2 == pytest.approx(0, abs=1e-12) and found.hm_iou == pytest.approx(1)
     assert found.diversity == pytest.approx(found.rater_diversity * (1 - 1 / 4) / (1 - 1 / 16))  # fewer equal pairs
+
+
+def test_samples_from_the_raters_own_distribution_score_what_is_said() -> None:
+    """Opinions drawn at random from a population; the raters' diversity of each draw forecasts the score on average."""
+    rng = np.random.default_rng(0)
+    population = (rng.random((30, 20)) < rng.uniform(0, 0.6, (30, 1))).astype(int)
+    population[:5] = 0
+    found, said = [], []
+    for _ in range(600):
+        raters, samples = population[rng.integers(30, size=4)], population[rng.integers(30, size=16)]
+        score = agreement(samples, raters)
+        found.append(score.ged2)
+        said.append(perfect_ged2(score.rater_diversity, 16, 4))
+    assert np.mean(found) == pytest.approx(np.mean(said), rel=0.03)
 
 
 def test_equal_samples_have_no_diversity() -> None:

@@ -74,6 +74,14 @@ def agreement(masks: Indices, truths: Indices) -> Agreement:
     )
 
 
+def perfect_ged2(rater_diversity: float, samples: int, raters: int) -> float:
+    """What samples score on average that come from the very distribution of the raters; not 0, for both are few.
+
+    With delta the mean distance of two raters, the three terms are 2 delta, delta (1 - 1 / M) and delta (1 - 1 / R).
+    """
+    return rater_diversity * (1 / samples + 1 / raters)
+
+
 def hm_iou(iou: Floats) -> float:
     """Mean IoU of the best one-to-one matching, both sets repeated to the least common multiple of their sizes."""
     m, r = iou.shape

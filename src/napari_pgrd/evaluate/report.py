@@ -14,6 +14,7 @@ import numpy as np
 from napari_pgrd.evaluate.compare import Plan, System, settings
 from napari_pgrd.evaluate.definitions import DEFINITIONS
 from napari_pgrd.evaluate.origin import training
+from napari_pgrd.evaluate.raters import perfect_ged2
 from napari_pgrd.evaluate.reliability import Reliability
 from napari_pgrd.evaluate.statistics import STATEMENT
 from napari_pgrd.evaluate.table import COST_DEFINITIONS, as_csv, markdown, tabulate, value
@@ -60,6 +61,7 @@ def record(plan: Plan, systems: Sequence[System], command: str) -> Row:
             for name, found in rows.items()
         },
         "sparsification": {name: mean_curves(found) for name, found in rows.items()},
+        "perfect_ged2": _perfect(rows[plan.reference]),
         "statistics": STATEMENT,
         "definitions": {**DEFINITIONS, **COST_DEFINITIONS},
         "per_case": {name: [_short(row) for row in found] for name, found in rows.items()},
@@ -98,6 +100,13 @@ def _point(steps: int, rows: Sequence[Row]) -> Row:
     return out
 
 
+def _perfect(rows: Sequence[Row]) -> float | None:
+    """Mean GED^2 of a perfect sampler with as many samples; None where a case has one rater."""
+    each = [(value(row, "rater_diversity"), row["samples"], row["raters"]) for row in rows]
+    known = [perfect_ged2(d, m, r) for d, m, r in each if d is not None]
+    return float(np.mean(known)) if len(known) == len(each) else None
+
+
 def _count(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
@@ -117,6 +126,11 @@ def _markdown(made: Row) -> str:
         f"{' or '.join(sorted({str(r['seed']) for r in sampled}))}; mean ± standard deviation over "
         f"{'slices' if made['slices'] else 'cases'}. Reference of the tests: {made['reference']}. {RESEARCH_USE}.",
     ]
+    if made["perfect_ged2"] is not None:
+        head.append(
+            f"A perfect sampler, drawn from the raters' own distribution, would score GED² {made['perfect_ged2']:.4f} "
+            f"on average with as many samples as {made['reference']}."
+        )
     lines = ["| system | bundle | solver | steps | training, optimiser steps | training, minutes |",
              "| --- | --- | --- | ---: | ---: | ---: |"]  # fmt: skip
     for name, s in made["systems"].items():
