@@ -123,6 +123,11 @@ def choose_menu(qtbot, window: QWidget, *titles: str) -> None:
         for point in (menu.actionGeometry(action).topLeft() + QPoint(3, 3), menu.actionGeometry(action).center()):
             QTest.mouseMove(menu, point)
             QApplication.processEvents()
+        for _ in menu.actions():  # where the pointer was not heard, the arrow keys are
+            if menu.activeAction() is action:
+                break
+            QTest.keyClick(menu, Qt.Key.Key_Down)
+        assert menu.activeAction() is action
         # Not a click: in a second window of one process Qt takes it for the end of the one that opened the menu.
         QTest.keyClick(menu, Qt.Key.Key_Return)
         if action.menu() is not None:
