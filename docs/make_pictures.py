@@ -13,11 +13,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import napari
-import numpy as np
-from qtpy.QtWidgets import QApplication
+OWN = tempfile.mkdtemp(prefix="pgrd-pictures-")  # no review of the user's is offered, no setting of theirs shown
+os.environ["NAPARI_CONFIG"] = f"{OWN}/settings.yaml"  # heard when napari is imported
 
-from napari_pgrd.viewer.launch import open_window
+import napari  # noqa: E402
+import numpy as np  # noqa: E402
+from qtpy.QtWidgets import QApplication  # noqa: E402
+
+from napari_pgrd.viewer.launch import open_window  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -35,7 +38,7 @@ def live(seconds: float) -> None:
 def main() -> None:
     """Open the example, sample it, and take a picture at each stage."""
     PICTURES.mkdir(exist_ok=True)
-    os.environ["NAPARI_PGRD_STATE"] = tempfile.mkdtemp(prefix="pgrd-pictures-")  # no review of the user's is offered
+    os.environ["NAPARI_PGRD_STATE"] = OWN
     viewer, dock = open_window()
     window = viewer.window._qt_window
     window.resize(1280, 800)
@@ -48,10 +51,12 @@ def main() -> None:
     dock.desk.open_example()
     picture("opened")
     dock.desk.sample()
+    taken = False
     while dock.desk.worker is not None or dock.desk.layers.turns.waiting:
         live(0.1)
-        if dock.desk.state.drawn == 4 and not (PICTURES / "sampling.png").exists():
+        if dock.desk.state.drawn >= 4 and not taken and dock.desk.worker is not None:
             picture("sampling")
+            taken = True
     while not dock.places.places.items:
         live(0.1)
     picture("window")
