@@ -122,5 +122,16 @@ def test_without_an_image_a_drag_is_napari_s(make_window):
     from napari_pgrd.viewer.dock import ReviewDock
 
     viewer = make_window()
-    viewer.window.add_dock_widget(ReviewDock(viewer), name="PGRD Review", area="right")
-    drag(viewer, Middle, 30, 30)  # does nothing, says nothing
+    dock = ReviewDock(viewer)
+    viewer.window.add_dock_widget(dock, name="PGRD Review", area="right")
+    heard: list[str] = []
+    events = viewer.window._qt_viewer.canvas._scene_canvas.events
+    for kind in ("mouse_press", "mouse_move", "mouse_release"):
+        getattr(events, kind).connect(lambda event: heard.append(event.type))
+    drag(viewer, Middle, 30, 30)
+    assert {"mouse_press", "mouse_move", "mouse_release"} <= set(heard)
+    dock.desk.open_example()
+    QApplication.processEvents()
+    heard.clear()
+    drag(viewer, Middle, 30, 30)  # with an image it is ours
+    assert "mouse_press" not in heard and find(dock, "window_level").currentText() == "by hand"
