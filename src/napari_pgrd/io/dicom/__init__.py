@@ -1,0 +1,1 @@
+"""DICOM: series in. What is read and what is refused: docs/dicom.md."""
