@@ -145,3 +145,27 @@ def test_voxels_that_are_not_finite_are_a_sentence_where_they_matter(value: floa
         prepare(volume, SPEC)
     image, _ = prepare(volume, SPEC, ((1, 9), (0, 10), (0, 13)))  # outside the box they do not
     assert torch.isfinite(image).all()
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPI", "SLP"])
+def test_networks_made_for_a_patch_see_the_middle_and_the_rest_is_background(code: str) -> None:
+    spec = SPEC.model_copy(update={"middle_only": True, "patch": (4, 8, 20)})
+    whole = _volume(channels=2)
+    image, restore = prepare(_turned(whole, code), spec)
+    assert image.shape == (1, 2, 4, 8, 20)
+    x, y = slice(3, 7), slice(1, 9)  # of 9 and 10; all 13 along z, padded by 3 and 4
+    np.testing.assert_allclose(image[0, 0, ..., 3:16], normalise(whole.data[0], SPEC)[x, y], atol=1e-5)
+    scores = torch.rand(3, 5, 4, 8, 20)
+    back = np.stack([_turned(Volume(one, _turned(whole, code).affine), "RAS").data for one in restore(scores).numpy()])
+    np.testing.assert_array_equal(back[:, :, x, y], scores[..., 3:16])
+    outside = np.ones(SHAPE, bool)
+    outside[x, y] = False
+    assert (back[:, 0, outside] == 1).all() and (back[:, 1:, outside] == 0).all()
+
+
+def test_voxels_are_counted_only_where_networks_see_them() -> None:
+    _, restore = prepare(_volume(), SPEC.model_copy(update={"middle_only": True, "patch": (4, 8, 20)}))
+    marked = np.zeros((1, *SHAPE), bool)
+    marked[0, 3, 1, 0] = marked[0, 2, 1, 0] = True  # the second lies one voxel too far out
+    seen = restore.count(marked)
+    assert seen.shape == (1, 4, 8, 20) and seen.sum() == 1 and seen[0, 0, 0, 3] == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
+from napari_pgrd.engine.scope import ScopeError, check_scope, middle_sentence, suggest_box
 from napari_pgrd.engine.spec import BundleSpec, DenoiserConfig, PriorConfig, Scope
 from napari_pgrd.engine.volume import Reorder, Volume
 from tests.engine.test_volume import CODES, affine_of
@@ -200,3 +200,12 @@ def test_without_a_spacing_sizes_are_in_voxels() -> None:
     assert "only 20 x 50 x 6 voxels; at least 30 x 30 x 1 voxels" in str(_refusal(_stack(shape=(20, 50, 6)), _grey()))
     sized = Volume(_stack().data, np.diag([0.1, 0.1, 5, 1]))
     check_scope(sized, _grey())  # a spacing that is known changes nothing for a bundle that asks for none
+
+
+def test_an_image_larger_than_what_networks_are_shown_is_met_with_a_sentence() -> None:
+    prepare = {"spacing": None, "patch": (32, 32, 8), "stride": 8, "middle_only": True}
+    spec, volume = _spec(prepare=prepare), _volume((40, 32, 5))
+    assert "looks at the middle 32 x 32 x 8 voxels;" in middle_sentence(volume, spec)
+    assert middle_sentence(volume, spec, ((0, 32), (0, 32), (0, 5))) == ""
+    assert middle_sentence(_volume((30, 32, 5)), spec) == "", "all of it is shown, padded"
+    assert middle_sentence(volume, _spec(prepare={**prepare, "middle_only": False})) == ""

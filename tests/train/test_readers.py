@@ -89,6 +89,20 @@ def test_a_case_is_read_with_all_its_readers(tmp_path: Path) -> None:
     assert np.allclose(case.image[0, 1:7, 1:11], image[::-1] / 127.5 - 1, atol=1e-6)
 
 
+def test_what_is_learnt_from_stays_whole_where_networks_see_the_middle(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("image", "label"):
+        nib.save(
+            nib.Nifti1Image(rng.integers(0, 2, (40, 40, 2)).astype(np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz"
+        )
+    files = CaseFiles("a", (tmp_path / "image.nii.gz",), (tmp_path / "label.nii.gz",))
+    spec = SLICES.model_copy(update={"middle_only": True, "patch": (16, 16, 1)})
+    whole, middle = (load_case(files, spec, {0: 0, 1: 1}, whole) for whole in (True, False))
+    assert whole.image.shape == (1, 40, 40, 2) and whole.labels.shape == (1, 40, 40, 2)
+    assert torch.equal(middle.image, whole.image[:, 12:28, 12:28]) and middle.image.shape == (1, 16, 16, 2)
+    assert torch.equal(middle.labels, whole.labels[:, 12:28, 12:28])
+
+
 def test_dice_is_against_what_half_of_the_readers_marked() -> None:
     labels = torch.zeros((4, 1, 4, 1), dtype=torch.uint8)
     for j in range(4):

@@ -18,11 +18,12 @@ from napari_pgrd.engine.aggregate import Aggregate, Prediction
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError
+from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.methods import Kit
-from napari_pgrd.engine.preprocess import Restore, known_voxels, padded_shape, prepare, target_shape
+from napari_pgrd.engine.preprocess import Restore, known_voxels, prepare
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, Known, Sampler, sample_rng
-from napari_pgrd.engine.scope import check_scope
+from napari_pgrd.engine.scope import check_scope, middle_sentence
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
 
@@ -126,6 +127,8 @@ def predict(
     if so_far is not None and so_far.key != key:
         so_far = None
     image, restore = prepare(volume, bundle.spec.prepare, r.box)
+    if sentence := middle_sentence(volume, bundle.spec, r.box):
+        yield Update("note", 0, r.samples or 0, 0.0, note=sentence)
     yield from _Run(bundle, r, key, restore, so_far).on(device, image)
 
 

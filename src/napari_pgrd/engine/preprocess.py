@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.spec import PrepareSpec
-from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume
-
-SAME_SPACING = 0.02  # relative difference below which resampling would only blur
+from napari_pgrd.engine.volume import Box, Reorder, Volume
 
 
 def normalise(channel: NDArray[np.floating], spec: PrepareSpec) -> NDArray[np.float32]:
@@ -45,12 +45,19 @@ class Restore:
     reorder: Reorder
     resampled: tuple[int, int, int]  # reordered shape before padding
     original: tuple[int, int, int]  # reordered shape before resampling
-    padding: tuple[tuple[int, int], ...]
+    padding: tuple[tuple[int, int], ...]  # negative where the networks are shown less than the whole
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``(..., *prepared)`` floats to ``(..., *box or source)``: unpad, resample (linear), reorder."""
-        i, j, k = (slice(lo, lo + n) for (lo, _), n in zip(self.padding, self.resampled, strict=True))
-        x = x[..., i, j, k]
+        """``(..., K, *prepared)`` class scores to ``(..., K, *box or source)``: unpad, resample (linear), reorder.
+
+        What the networks were not shown is class 0 with score 1.
+        """
+        back = [-p for pair in reversed(self.padding) for p in pair]
+        inside = x
+        x = F.pad(inside, back)
+        if any(p > 0 for p in back):
+            shown = F.pad(torch.ones_like(inside[..., :1, :, :, :]), back)
+            x[..., :1, :, :, :] += 1 - shown
         if self.resampled != self.original:
             flat = x.reshape(1, -1, *self.resampled).float()
             x = F.interpolate(flat, self.original, mode="trilinear", align_corners=False).reshape(
@@ -71,7 +78,13 @@ class Restore:
         for axis, (n, m) in enumerate(zip(self.original, self.resampled, strict=True), 1):
             if n != m:
                 out = np.moveaxis(np.tensordot(out, _lies_in(n, m), (axis, 1)), -1, axis)
-        return np.pad(out, ((0, 0), *self.padding))
+        return _pad(out, self.padding)
+
+
+def _pad(x: NDArray[Any], padding: Sequence[tuple[int, int]], **how: Any) -> NDArray[Any]:
+    """``(n, ...)`` padded along the axes after the first; a negative number takes so much away."""
+    cut = tuple(slice(max(0, -lo), n - max(0, -hi)) for n, (lo, hi) in zip(x.shape[1:], padding, strict=True))
+    return np.pad(x[:, *cut], ((0, 0), *((max(0, lo), max(0, hi)) for lo, hi in padding)), **how)
 
 
 def _lies_in(n: int, m: int) -> NDArray[np.float32]:
@@ -139,26 +152,5 @@ def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[
     channels = np.stack([normalise(c, spec) for c in x[0].numpy()])
     padded_to = padded_shape(resampled, spec)
     padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(resampled, padded_to, strict=True))
-    padded = np.pad(channels, ((0, 0), *padding), mode="edge")
+    padded = _pad(channels, padding, mode="edge")
     return torch.from_numpy(padded)[None], Restore(volume.shape, box, reorder, resampled, original, padding)
-
-
-def target_shape(affine: Affine, shape: tuple[int, ...], spec: PrepareSpec) -> tuple[int, int, int]:
-    """Grid size after resampling to the bundle's spacing; the same size if it is near enough."""
-    wanted = spec.spacing
-    out = list(shape)
-    if wanted is not None:
-        have = np.linalg.norm(affine[:3, :3], axis=0)
-        for i, (h, w) in enumerate(zip(have, wanted, strict=True)):
-            through_plane_of_2d = spec.dims == 2 and i == 2
-            if abs(h / w - 1) > SAME_SPACING and not through_plane_of_2d:
-                out[i] = max(1, round(shape[i] * h / w))
-    return out[0], out[1], out[2]
-
-
-def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, int, int]:
-    """At least the patch, and a multiple of the stride; a stack of 2D slices keeps its number of slices."""
-    out = list(shape)
-    for i in range(spec.dims):
-        out[i] = -(-max(shape[i], spec.patch[i]) // spec.stride) * spec.stride
-    return out[0], out[1], out[2]

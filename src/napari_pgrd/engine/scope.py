@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume, times
 
@@ -95,6 +96,21 @@ def _check_size(volume: Volume, part: Volume, spec: BundleSpec) -> None:
             f"{scope.sentence} This one is only {times(extent)} {unit}; at least {times(small)} {unit} are needed. "
             "Choose a larger crop."
         )
+
+
+def middle_sentence(volume: Volume, spec: BundleSpec, box: Box | None = None) -> str:
+    """Where the networks are not shown all of the image, or its box: how much, and what to do; else ""."""
+    part = volume.crop(box) if box else volume
+    order = Reorder.between(part.affine, spec.prepare.orientation)
+    size = target_shape(order.affine(part.affine, part.shape), [part.shape[a] for a in order.axes], spec.prepare)
+    shown = padded_shape(size, spec.prepare)[: spec.prepare.dims]
+    if all(s >= n for s, n in zip(shown, size, strict=False)):
+        return ""
+    where = f"{times(shown)} voxels{' of each slice' * (spec.prepare.dims == 2)}"
+    return (
+        f"{spec.name} looks at the middle {where}; what lies further out counts as background. Place a box on "
+        "a structure that is not in the middle."
+    )
 
 
 def suggest_box(volume: Volume, spec: BundleSpec) -> Box | None:

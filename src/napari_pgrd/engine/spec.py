@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
+from napari_pgrd.engine.codes import Coded
 from napari_pgrd.engine.entries import Diffusion, Entry, Reliability, Segmenter, VolumeInterval
 from napari_pgrd.engine.errors import BundleError, InputError, require
 from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
@@ -59,13 +60,14 @@ class PrepareSpec(BaseModel):
 
 
 class Label(BaseModel):
-    """One class: its value in files, its name and its colour on screen."""
+    """One class: its value in files, its name, its colour on screen and, for DICOM, what it is in coded words."""
 
     model_config = Frozen
 
     value: int = Field(ge=0, le=255)
     name: str = Field(min_length=1)
     colour: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
+    coded: Coded | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class Scope(BaseModel):

@@ -47,8 +47,13 @@ class TrainCase:
     labels: Tensor
 
 
-def load_case(case: CaseFiles, spec: PrepareSpec, values: Mapping[int, int]) -> TrainCase:
-    """Read, check and prepare one case for training."""
+def load_case(case: CaseFiles, spec: PrepareSpec, values: Mapping[int, int], whole: bool = False) -> TrainCase:
+    """Read, check and prepare one case.
+
+    ``whole`` keeps all of it also where networks are shown the middle alone: what they learn from is turned and moved
+    before the patch is cut.
+    """
+    spec = spec.model_copy(update={"middle_only": spec.middle_only and not whole})
     volume, labels = load_readers(case, values)
     image, restore = prepare(volume, spec)
     target = torch.from_numpy(np.ascontiguousarray(restore.reorder.apply(labels), np.uint8))

@@ -72,7 +72,7 @@ def train_denoiser(
     if config.prior_temperature == 1:
         config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})
     index = {value: i for i, value in enumerate(sorted(first.labels))}
-    cases = load_cases(train, first, index, say)
+    cases = load_cases(train, first, index, say, whole=True)
     watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say)
     pi_of = PriorProbabilities(frozen, config.prior_temperature, device)
     folds = [load_fold(folder, first, device) for folder in out_of_fold]

@@ -118,7 +118,7 @@ def masks_of(files: Sequence[CaseFiles], config: FingerprintTraining, say: Repor
     """Masks as a training of the denoiser draws them: cut to the patch, turned, scaled, mirrored."""
     require(bool(files), InputError, "A block of the split is empty; training and calibration both need cases.")
     index = {value: i for i, value in enumerate(sorted(config.labels))}
-    cases = [load_case(case, config.prepare, index) for case in files]
+    cases = [load_case(case, config.prepare, index, whole=True) for case in files]
     say(f"{len(cases)} cases read")
     o = config.optimisation
     return Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate)

@@ -34,6 +34,7 @@ from napari_pgrd.train.plots import learning_curves
 
 KEPT = ("steps", "seconds", "parameters", "device", "precision", "torch")
 """What a bundle's description repeats of a training's record."""
+LEAST = 1e-7  # probability below which a voxel counts as excluded, so that its logarithm is finite
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def train_segmenter(
         InputError,
         f"The network has {config.network.classes} classes but {len(index)} labels are named; make them equal.",
     )
-    cases = load_cases(train, config, index, say)
+    cases = load_cases(train, config, index, say, whole=True)
     watched = load_cases(monitor[: config.optimisation.validate_cases], config, index, say)
     torch.manual_seed(config.optimisation.seed)
     net = recipe.build(config)
@@ -135,8 +136,8 @@ def calibrate(
         volume, truths = load_readers(case, index)
         image, restore = prepare(volume, config.prepare)
         with torch.no_grad(), autocast(device):
-            z = net(image.to(device)).float()
-        logits.append(restore(z)[0].flatten(1).cpu().numpy())
+            pi = torch.softmax(net(image.to(device)).float(), 1)
+        logits.append(restore(pi)[0].flatten(1).clamp_min(LEAST).log().cpu().numpy())
         labels.append(truths.reshape(len(truths), -1))
     temperature = round(fit_temperature(logits, labels), 4)
     before, after = (temperature_nll(logits, labels, t) for t in (1.0, temperature))
@@ -207,10 +208,10 @@ def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Mo
 
 
 def load_cases(
-    files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report
+    files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report, whole: bool = False
 ) -> list[TrainCase]:
-    """Read and check every case before the first step."""
-    cases = [load_case(f, config.prepare, index) for f in files]
+    """Read and check every case before the first step; ``whole`` as :func:`load_case` has it."""
+    cases = [load_case(f, config.prepare, index, whole) for f in files]
     require(bool(cases), InputError, "A block of the split is empty; training and calibration both need cases.")
     channels = {int(c.image.shape[0]) for c in cases}
     require(

@@ -1,0 +1,32 @@
+"""The size of the tensor the networks will see, from sizes alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_pgrd.engine.spec import PrepareSpec
+from napari_pgrd.engine.volume import Affine
+
+SAME_SPACING = 0.02  # relative difference below which resampling would only blur
+
+
+def target_shape(affine: Affine, shape: tuple[int, ...], spec: PrepareSpec) -> tuple[int, int, int]:
+    """Grid size after resampling to the bundle's spacing; the same size if it is near enough."""
+    wanted = spec.spacing
+    out = list(shape)
+    if wanted is not None:
+        have = np.linalg.norm(affine[:3, :3], axis=0)
+        for i, (h, w) in enumerate(zip(have, wanted, strict=True)):
+            through_plane_of_2d = spec.dims == 2 and i == 2
+            if abs(h / w - 1) > SAME_SPACING and not through_plane_of_2d:
+                out[i] = max(1, round(shape[i] * h / w))
+    return out[0], out[1], out[2]
+
+
+def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, int, int]:
+    """At least the patch, and a multiple of the stride; a stack of 2D slices keeps its number of slices."""
+    out = list(shape)
+    for i in range(spec.dims):
+        wanted = spec.patch[i] if spec.middle_only else max(shape[i], spec.patch[i])
+        out[i] = -(-wanted // spec.stride) * spec.stride
+    return out[0], out[1], out[2]
