@@ -46,6 +46,9 @@ class PrepareSpec(BaseModel):
         Every padded size is a multiple of this (in plane only, if ``dims`` is 2).
     normalisation : "zscore" or "unit"
         Percentile clip then z-score over the volume, or 0..255 to -1..1 as it is.
+    middle_only : bool
+        The networks were trained on patches around one structure, which the middle means to them. Of a larger image, or
+        box, they are shown the middle patch, and what lies further out comes back as background.
     """
 
     model_config = Frozen
@@ -57,6 +60,8 @@ class PrepareSpec(BaseModel):
     stride: int = 8
     normalisation: Literal["zscore", "unit"] = "zscore"
     percentiles: tuple[float, float] = (0.5, 99.5)
+    # Left out of records while it says nothing, so that trainings begun before it existed go on.
+    middle_only: bool = Field(False, exclude_if=lambda value: value is False)
 
 
 class Label(BaseModel):
