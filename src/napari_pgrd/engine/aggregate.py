@@ -23,13 +23,19 @@ from torch import Tensor
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.prediction import Floats, Prediction, entropy_of
 
-__all__ = ["Aggregate", "Prediction", "entropy_of", "on_simplex"]
+__all__ = ["Aggregate", "Prediction", "entropy_of", "hard", "on_simplex"]
 
 
 def on_simplex(y: Tensor) -> Tensor:
     """``(K, ...)`` estimates as probabilities: below zero counts as zero, then renormalised."""
     y = y.float().clamp_min(0) + 1e-6
     return y / y.sum(0, keepdim=True)
+
+
+def hard(y: Tensor) -> NDArray[np.uint8]:
+    """``(K, ...)`` to class indices ``(...)``; ties go to the lowest index."""
+    out: NDArray[np.uint8] = y.argmax(0).to(torch.uint8).cpu().numpy()
+    return out
 
 
 def outside_the_heap(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -75,12 +81,22 @@ class Aggregate:
             ``(K, x, y, z)``: the sample's yhat, and what its network calls say of the mean, which may be left out only
             if ``mean_weight`` is 0.
         """
+        return self.take(hard(y), self.soft(y, mean))
+
+    def soft(self, y: Tensor, mean: Tensor | None = None) -> Floats:
+        """``(K, x, y, z)``: what one sample says of every class, p_i above."""
         p = y.float() if self.tau is None else torch.softmax(y.float() / self.tau, 0)
         if self.mean_weight > 0:
             assert mean is not None
             p = (1 - self.mean_weight) * p + self.mean_weight * on_simplex(mean)
-        soft = p.cpu().numpy()
-        mask = y.argmax(0).to(torch.uint8).cpu().numpy()
+        out: Floats = p.cpu().numpy()
+        return out
+
+    def take(self, mask: NDArray[np.uint8], soft: Floats) -> NDArray[np.uint8]:
+        """Take in the class indices ``(x, y, z)`` and :meth:`soft` of one sample, wherever they were computed.
+
+        Returns its mask with everything kept that is locked.
+        """
         if self.locks is not None:
             mask = self.locks.settle_sample(mask, len(self.masks))
         mask = outside_the_heap(mask)

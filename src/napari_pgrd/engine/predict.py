@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_pgrd.engine.aggregate import Aggregate, Prediction
+from napari_pgrd.engine.aggregate import Aggregate, Prediction, hard
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError
 from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.methods import Kit
+from napari_pgrd.engine.prediction import Floats
 from napari_pgrd.engine.preprocess import Restore, known_voxels, prepare
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, Known, Sampler, sample_rng
@@ -33,7 +34,8 @@ class Update:
     """One heartbeat of a run.
 
     ``kind`` is "prior" (``prediction`` holds pi and no sample yet), "step" (progress alone), "sample" (``index`` and
-    ``mask`` of one new sample, ``prediction`` with it), "note" (a sentence for the reader) or "done".
+    ``mask`` of one new sample, ``prediction`` with it), "note" (a sentence for the reader) or "done". ``soft`` is what
+    the new sample adds to the probabilities (``Aggregate.soft``), for whoever sums up elsewhere.
     """
 
     kind: Literal["prior", "step", "sample", "note", "done"]
@@ -45,6 +47,7 @@ class Update:
     mask: NDArray[np.uint8] | None = None
     prediction: Prediction | None = None
     note: str = ""
+    soft: Floats | None = field(default=None, repr=False)
 
 
 class Runner:
@@ -201,9 +204,10 @@ class _Run:
                 yield self._progress(len(indices) * step / sampler.steps)
             assert y is not None and mean is not None
             for index, one, its_mean in zip(indices, self.restore(y), self.restore(mean), strict=True):
-                mask = self.aggregate.add(one, its_mean)
+                soft = self.aggregate.soft(one, its_mean)
+                mask = self.aggregate.take(hard(one), soft)
                 computed = indices.stop - 1 - index  # refined already, so that progress never steps back
-                yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot())
+                yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot(), soft=soft)
 
     def _known(self, indices: Sequence[int], device: torch.device) -> Known | None:
         """What these samples must keep, as the networks see it."""

@@ -34,6 +34,8 @@ class Prediction:
         ``(K, x, y, z)`` float32: the scaled prior, pi.
     key : tuple
         What the samples depend on; further samples may be added only under an equal key.
+    drawn_on : (str, str), optional
+        Device and precision, where another machine drew the samples; None: this one.
     """
 
     probability: Floats
@@ -43,6 +45,7 @@ class Prediction:
     total: Floats
     sample_entropy: Floats
     key: tuple[object, ...] = ()
+    drawn_on: tuple[str, str] | None = None
 
     @property
     def samples(self) -> int:

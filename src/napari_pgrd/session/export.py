@@ -155,7 +155,12 @@ def _drawing(prediction: Prediction, bundle: Bundle, request: Request) -> dict[s
     """How the samples were drawn."""
     from napari_pgrd.engine.device import precision, resolve  # torch, which the window loads late
 
-    r, device = request.resolved(bundle.spec), resolve(request.device)
+    r = request.resolved(bundle.spec)
+    if prediction.drawn_on is not None:
+        kind, dtype = prediction.drawn_on
+    else:
+        device = resolve(request.device)
+        kind, dtype = device.type, str(precision(device)).removeprefix("torch.")
     return {
         "request": {
             "method": r.method,
@@ -167,8 +172,8 @@ def _drawing(prediction: Prediction, bundle: Bundle, request: Request) -> dict[s
             "box": r.box,
             **_locks(r),
         },
-        "device": device.type,
-        "precision": str(precision(device)).removeprefix("torch."),
+        "device": kind,
+        "precision": dtype,
     }
 
 

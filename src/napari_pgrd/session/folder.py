@@ -29,7 +29,7 @@ PlaceState = Literal["open", "accepted", "changed", "deferred"]
 SESSION = "session.json"
 # How the names of the other files begin.
 SAMPLES, LOCKS, EDITS, MASKS = "samples-", "locks-", "edits-", "correction-"
-_ARRAYS = tuple(f.name for f in fields(Prediction) if f.name != "key")
+_ARRAYS = tuple(f.name for f in fields(Prediction) if f.name not in ("key", "drawn_on"))
 _versions = cache(versions)  # looking them up takes longer than writing session.json
 
 
@@ -82,9 +82,10 @@ class ArraysRecord(_Model):
 
 
 class SamplesRecord(ArraysRecord):
-    """A prediction; ``key`` is ``Prediction.key``."""
+    """A prediction; ``key`` is ``Prediction.key``, and so is ``drawn_on``."""
 
     key: Any
+    drawn_on: tuple[str, str] | None = None
 
 
 class LocksRecord(ArraysRecord):
@@ -217,7 +218,8 @@ def write_session(folder: Path, **content: Any) -> None:
 def write_samples(folder: Path, prediction: Prediction) -> SamplesRecord:
     """Write a prediction's arrays, unless the folder has them whole."""
     arrays = {name: np.asarray(getattr(prediction, name)) for name in _ARRAYS}
-    return SamplesRecord(**_write_arrays(folder, SAMPLES, arrays), key=_pack(prediction.key))
+    record = _write_arrays(folder, SAMPLES, arrays)
+    return SamplesRecord(**record, key=_pack(prediction.key), drawn_on=prediction.drawn_on)
 
 
 def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
@@ -231,7 +233,7 @@ def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
     arrays: dict[str, Any] = _read_arrays(folder, record)
     try:
         arrays["masks"] = tuple(arrays["masks"])
-        return Prediction(**arrays, key=_unpack(record.key))
+        return Prediction(**arrays, key=_unpack(record.key), drawn_on=record.drawn_on)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder, record.file) from error
 
