@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.io.dicom.elements import Vector, items, number, numbers, value_of, whole
+from napari_pgrd.io.dicom.listing import is_localiser
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-Vector = NDArray[np.float64]
 MAX_FRAMES = 2**16
 MAX_SIDE = 2**15  # pixels along a row or a column
+SQUARE = 1e-3  # how far directions may be from unit length and right angles; files round them
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Frame:
         ``(3,)`` unit vectors, LPS, along which column and row indices grow.
     spacing : tuple of float
         mm between columns, mm between rows.
+    size : tuple of int
+        Columns, rows.
     slope, intercept : float
         From stored to real values.
     """
@@ -51,8 +54,8 @@ class Frame:
     down: Vector
     spacing: tuple[float, float]
     size: tuple[int, int]
-    slope: float = 1.0
-    intercept: float = 0.0
+    slope: float
+    intercept: float
 
 
 def frames_of(dataset: Dataset, file: Path, series: str) -> list[Frame]:
@@ -61,129 +64,122 @@ def frames_of(dataset: Dataset, file: Path, series: str) -> list[Frame]:
     Raises
     ------
     InputError
-        Naming the series and the image, if it has no size, place or scaling that can be used.
+        Naming the series and the image, if it is no grey-scale slice, or has no size, place or scaling that can be
+        used.
     """
-    number = whole(dataset.get("InstanceNumber"))
-    text = "an image without number" if number is None else f"image {number}"
-    count = whole(dataset.get("NumberOfFrames")) or 1
-    rows, columns = whole(dataset.get("Rows")) or 0, whole(dataset.get("Columns")) or 0
+    image = whole(value_of(dataset, "InstanceNumber"))
+    text = "an image without number" if image is None else f"image {image}"
+    where = f"In {series}, {text}"
+    count = whole(value_of(dataset, "NumberOfFrames"))
+    count = 1 if count is None else count
+    rows, columns = (whole(value_of(dataset, keyword)) or 0 for keyword in ("Rows", "Columns"))
     require(
         0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE and 0 < count <= MAX_FRAMES,
         InputError,
-        f"In {series}, {text} claims {count} frames of {columns} x {rows} pixels; from 1 to {MAX_FRAMES} frames and "
-        f"{MAX_SIDE} pixels a side can be read. The file is damaged; export it again.",
+        f"{where} claims {count} frames of {columns} x {rows} pixels; 1 to {MAX_FRAMES} frames and 1 to {MAX_SIDE} "
+        "pixels a side can be read. The file is cut off or damaged; export it again.",
     )
-    per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")
-    several = count > 1 or bool(per_frame)
+    _check_kind(dataset, where)
+    per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    several = count > 1 or bool(per_frame) or bool(shared)
     require(
         not per_frame or len(per_frame) == count,
         InputError,
-        f"In {series}, {text} claims {count} frames, but describes {len(per_frame)}. The file is damaged; export it "
-        "again.",
+        f"{where} claims {count} frames, but describes {len(per_frame)}. The file is damaged; export it again.",
     )
     out = []
     for index in range(count):
-        groups = [*per_frame[index : index + 1], *shared[:1]]
         name = f"{text}, frame {index + 1}" if several else text
-        look = _Lookup(dataset, groups, several)
-        position, orientation, spacing = (_numbers(look(*w), n) for *w, n in _GEOMETRY)
-        require(
-            position is not None and orientation is not None and spacing is not None,
-            InputError,
-            f"In {series}, {name} does not say where it lies in the patient (position, orientation and pixel "
-            "spacing). Only slices of a scan can be read, no projections, photographs or derived pictures.",
-        )
-        assert position is not None and orientation is not None and spacing is not None
-        across, down = orientation[:3], orientation[3:]
-        lengths = np.linalg.norm(across), np.linalg.norm(down)
-        require(
-            bool(abs(lengths[0] - 1) < 1e-2 and abs(lengths[1] - 1) < 1e-2 and abs(across @ down) < 1e-2)
-            and 1e-4 < spacing.min() <= spacing.max() < 1e3
-            and float(np.abs(position).max()) < 1e6,
-            InputError,
-            f"In {series}, {name} has an impossible geometry (directions that are not at right angles, or a pixel "
-            "size or place beyond any scanner). The file is damaged; export it again.",
-        )
-        slope = _number(look("PixelValueTransformationSequence", "RescaleSlope"), 1.0)
-        intercept = _number(look("PixelValueTransformationSequence", "RescaleIntercept"), 0.0)
-        require(
-            slope is not None and slope != 0 and intercept is not None,
-            InputError,
-            f"In {series}, {name} has no usable rescale slope and intercept. The file is damaged; export it again.",
-        )
-        assert slope is not None and intercept is not None
-        out.append(
-            Frame(
-                dataset,
-                file,
-                name,
-                index,
-                index + 1 if several else 0,
-                position,
-                across / lengths[0],
-                down / lengths[1],
-                (float(spacing[1]), float(spacing[0])),  # DICOM names the distance of rows first
-                (columns, rows),
-                slope,
-                intercept,
-            )
-        )
+        look = _Lookup(dataset, [*per_frame[index : index + 1], *shared], several)
+        position, across, down, spacing = _place(look, f"In {series}, {name}")
+        slope, intercept = _scaling(look, f"In {series}, {name}")
+        frame = index + 1 if several else 0
+        size = columns, rows
+        out.append(Frame(dataset, file, name, index, frame, position, across, down, spacing, size, slope, intercept))
     return out
 
 
-_GEOMETRY = (
-    ("PlanePositionSequence", "ImagePositionPatient", 3),
-    ("PlaneOrientationSequence", "ImageOrientationPatient", 6),
-    ("PixelMeasuresSequence", "PixelSpacing", 2),
-)
+def _check_kind(dataset: Dataset, where: str) -> None:
+    """A sentence unless it is a grey-scale slice whose bright pixels have high values."""
+    require(
+        not is_localiser(dataset),
+        InputError,
+        f"{where} is a localiser among the slices. Move it to another folder and open the series again.",
+    )
+    kinds = value_of(dataset, "ImageType")
+    require(
+        isinstance(kinds, str) or "MOSAIC" not in [str(k) for k in kinds or ()],
+        InputError,
+        f"{where} is a mosaic: all slices in one picture, without the place of each. Export the series as single "
+        "slices or as an enhanced object.",
+    )
+    samples = whole(value_of(dataset, "SamplesPerPixel")) or 1
+    shown = str(value_of(dataset, "PhotometricInterpretation") or "MONOCHROME2")
+    require(
+        samples == 1 and shown in ("MONOCHROME1", "MONOCHROME2"),
+        InputError,
+        f"{where} is a colour picture. Only grey-scale images of a scan can be segmented; choose another series.",
+    )
+    require(
+        shown == "MONOCHROME2",
+        InputError,
+        f"{where} is stored inverted (MONOCHROME1: high values are dark), as X-ray pictures are and slices of a scan "
+        "are not. Export the series as MONOCHROME2.",
+    )
+    require(
+        not items(dataset, "ModalityLUTSequence"),
+        InputError,
+        f"{where} has a table from stored to real values (modality LUT) instead of slope and intercept. Export the "
+        "series with a rescale slope and intercept.",
+    )
 
 
 class _Lookup:
-    """Finds an attribute in the frame's functional groups, then in the shared ones, then in the object itself."""
+    """Finds a value in the frame's functional groups, then in those of all frames, then in the object itself."""
 
     def __init__(self, dataset: Dataset, groups: list[Dataset], several: bool) -> None:
         self.dataset, self.groups, self.several = dataset, groups, several
 
     def __call__(self, sequence: str, keyword: str) -> Any:
         for group in self.groups:
-            for item in _items(group, sequence)[:1]:
-                if (value := _get(item, keyword)) is not None:
+            for item in items(group, sequence)[:1]:
+                if (value := value_of(item, keyword)) is not None:
                     return value
-        place = sequence == "PlanePositionSequence"  # one place for all frames is none
-        return None if self.several and place else _get(self.dataset, keyword)
+        one_place_for_all = self.several and keyword == "ImagePositionPatient"
+        return None if one_place_for_all else value_of(self.dataset, keyword)
 
 
-def _get(dataset: Dataset, keyword: str) -> Any:
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # values are decoded when they are looked at, and a damaged one raises anything
-        return None
-    return None if value is None or value == "" else value
+def _place(look: _Lookup, where: str) -> tuple[Vector, Vector, Vector, tuple[float, float]]:
+    """Position, the two directions, and the distances of columns and of rows."""
+    position = numbers(look("PlanePositionSequence", "ImagePositionPatient"), 3)
+    directions = numbers(look("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    spacing = numbers(look("PixelMeasuresSequence", "PixelSpacing"), 2)
+    require(
+        position is not None and directions is not None and spacing is not None,
+        InputError,
+        f"{where} does not say where it lies in the patient (position, orientation and pixel spacing). Only slices of "
+        "a scan can be read; choose another series, or export this one again.",
+    )
+    assert position is not None and directions is not None and spacing is not None
+    axes = directions.reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    require(
+        bool((np.abs(axes @ axes.T - np.eye(2)) < SQUARE).all())
+        and bool(1e-4 < spacing.min() and spacing.max() < 1e3 and np.abs(position).max() < 1e6),
+        InputError,
+        f"{where} has an impossible geometry (directions that are not at right angles, or a pixel size or place beyond "
+        "any scanner). The file is damaged; export it again.",
+    )
+    across, down = axes / lengths[:, None]
+    return position, across, down, (float(spacing[1]), float(spacing[0]))  # DICOM names the distance of rows first
 
 
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    value = _get(dataset, keyword)
-    return list(value) if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)) else []
-
-
-def whole(value: Any) -> int | None:
-    """A whole number, or None."""
-    number = _number(value, None)
-    return int(number) if number is not None and number == int(number) else None
-
-
-def _number(value: Any, default: float | None) -> float | None:
-    """A finite number; the default where there is no value, None where it is no number."""
-    if value is None:
-        return default
-    numbers = _numbers([value] if not hasattr(value, "__len__") or isinstance(value, str) else value, 1)
-    return None if numbers is None else float(numbers[0])
-
-
-def _numbers(value: Any, count: int) -> Vector | None:
-    try:
-        numbers = np.array([float(v) for v in value], np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else None
+def _scaling(look: _Lookup, where: str) -> tuple[float, float]:
+    given = [look("PixelValueTransformationSequence", keyword) for keyword in ("RescaleSlope", "RescaleIntercept")]
+    slope, intercept = (
+        default if value is None else number(value) for value, default in zip(given, (1.0, 0.0), strict=True)
+    )
+    if slope is None or intercept is None or slope == 0:
+        raise InputError(f"{where} has no usable rescale slope and intercept. The file is damaged; export it again.")
+    return slope, intercept

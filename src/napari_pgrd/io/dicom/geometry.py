@@ -15,11 +15,12 @@ import numpy as np
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Affine
-from napari_pgrd.io.dicom.frames import Frame, Vector
+from napari_pgrd.io.dicom.elements import Vector, value_of
+from napari_pgrd.io.dicom.frames import Frame
 
 # For files round their geometry:
 NEAR = 0.1  # of a voxel: how far a slice may lie off the grid
-ALIKE = 1e-3  # how much directions may differ between slices; also pixel spacings, relative to their size
+ALIKE = 2e-4  # how much directions may differ between slices; also pixel spacings, relative to their size
 TILT = 0.5  # of a pixel: how far the last slice may lie beside the first, seen along the normal
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -51,7 +52,7 @@ def stack(frames: Sequence[Frame], series: str) -> tuple[list[Frame], Affine]:
 
 
 def _alike(frames: Sequence[Frame], series: str) -> None:
-    """A sentence unless all slices have one size, one pixel spacing and one direction."""
+    """A sentence unless all slices have one size, one pixel spacing, one direction and one frame of reference."""
     _one(frames, series, lambda f: f.size, lambda f: f"has {f.size[0]} x {f.size[1]} pixels", "size")
     _one(
         frames,
@@ -66,6 +67,13 @@ def _alike(frames: Sequence[Frame], series: str) -> None:
         _rounded(lambda f: np.concatenate([f.across, f.down]), frames),
         lambda f: "lies in another direction",
         "direction",
+    )
+    _one(
+        frames,
+        series,
+        lambda f: str(value_of(f.dataset, "FrameOfReferenceUID") or ""),
+        lambda f: "lies in another frame of reference",
+        "frame of reference",
     )
 
 

@@ -1,37 +1,209 @@
-"""Stored pixels to real values."""
+"""Stored pixels to real values, slice by slice, after a look at what they would take."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.io.dicom.codestream import MAX_TILES, encoded
+from napari_pgrd.io.dicom.elements import value_of, whole
 from napari_pgrd.io.dicom.files import quiet, read_object
 from napari_pgrd.io.dicom.frames import Frame
+from napari_pgrd.io.nifti import GZIP_LIMIT, MAX_VOXELS
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Transfer syntax -> who decodes it; "" is pydicom itself. One for each, so that a damaged picture is not handed on from
+# decoder to decoder, and the one that is most used elsewhere where there are several.
+DECODERS = {
+    "1.2.840.10008.1.2": "",  # implicit little endian
+    "1.2.840.10008.1.2.1": "",  # explicit little endian
+    "1.2.840.10008.1.2.1.99": "",  # deflated
+    "1.2.840.10008.1.2.2": "",  # explicit big endian
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, 8 bits
+    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS lossless
+    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS near-lossless
+    "1.2.840.10008.1.2.4.90": "pillow",  # JPEG 2000 lossless
+    "1.2.840.10008.1.2.4.91": "pillow",  # JPEG 2000
+}
+RLE, EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
+EXPANDS = {"": 1, "pydicom": 64}  # in RLE two bytes stand for at most 128
+JPEG_EXPANDS = 5000  # a picture of one value takes a hundred bytes; real ones expand 2 to 50 times
+DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def values(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     """``(column, row, slice)`` real values of slices of one size.
 
+    Pixels that the scanner marks as padding, outside what it saw, get the lowest value of the others.
+
     Raises
     ------
     InputError
-        Naming the series and the image that cannot be decoded.
+        Naming the series and the image that cannot be decoded, is cut off, or claims more pixels than fit into its
+        file or into memory.
     """
-    from pydicom.pixels.utils import pixel_array
+    _check_claims(frames, series)
+    try:
+        return _decoded(frames, series)
+    except MemoryError as error:
+        raise InputError(f"{_upper(series)} does not fit into memory. Close other programs.") from error
 
+
+def _decoded(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     columns, rows = frames[0].size
     out = np.empty((columns, rows, len(frames)), np.float32)
-    last, stored = None, None
-    for k, frame in enumerate(frames):
-        try:
-            if last != frame.file:
-                last, stored = frame.file, read_object(frame.file)
-            with quiet():
-                pixels = pixel_array(stored, index=frame.index)  # type: ignore[arg-type]
+    last: Path | None = None
+    stored: Dataset | None = None
+    padded = False
+    for k in sorted(range(len(frames)), key=lambda k: (frames[k].file, frames[k].index)):  # each file is read once
+        frame = frames[k]
+        if frame.file != last:
+            last, stored = frame.file, read_object(frame.file)
+        where = f"In {series}, {frame.text}"
+        pixels = _pixels(stored, frame, where)
+        with np.errstate(all="ignore"):
             out[:, :, k] = (pixels * np.float64(frame.slope) + frame.intercept).T
-        except Exception as error:
-            raise InputError(f"In {series}, {frame.text} cannot be decoded. Export the series again.") from error
+        require(
+            bool(np.isfinite(out[:, :, k]).all()),
+            InputError,
+            f"{where} holds values that are not finite. The file is damaged; export it again.",
+        )
+        marked = padding(frame.dataset, pixels)
+        if marked is not None:
+            out[:, :, k][marked.T] = np.nan
+            padded = padded or bool(marked.any())
+    if padded:
+        nowhere = np.isnan(out)
+        require(
+            not nowhere.all(),
+            InputError,
+            f"{_upper(series)} holds nothing but padding. Choose another series.",
+        )
+        out[nowhere] = out[~nowhere].min()
     return out
+
+
+def padding(dataset: Dataset, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Which stored pixels are padding (DICOM PS3.3 C.7.5.1.1.2); None if there is no such value."""
+    low = whole(value_of(dataset, "PixelPaddingValue"))
+    if low is None or pixels.dtype.kind not in "iu":
+        return None
+    high = whole(value_of(dataset, "PixelPaddingRangeLimit"))
+    bits = whole(value_of(dataset, "BitsStored")) or 16
+    ends = sorted(_stored(v, bits, pixels.dtype.kind == "i") for v in (low, low if high is None else high))
+    return (pixels >= ends[0]) & (pixels <= ends[1])
+
+
+def _stored(value: int, bits: int, signed: bool) -> int:
+    """A value as the stored bits give it back; files write -2000 as 63536 and the other way round."""
+    value &= 2**bits - 1
+    return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
+
+
+def _pixels(stored: Dataset | None, frame: Frame, where: str) -> NDArray[Any]:
+    """``(row, column)`` stored values of a frame."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    keys = () if stored is None else ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    require(
+        stored is not None and sum(key in stored for key in keys) == 1,
+        InputError,
+        f"{where} holds no pixels. The file is cut off or damaged; copy or export it again.",
+    )
+    assert stored is not None
+    syntax = stored.file_meta.TransferSyntaxUID
+    plugin = DECODERS[syntax]
+    try:
+        with quiet():
+            if plugin:
+                _check_stream(stored, frame, where)
+            pixels, _ = get_decoder(syntax).as_array(stored, index=frame.index, raw=True, decoding_plugin=plugin)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever the bytes lead them to
+        raise InputError(
+            f"{where} cannot be decoded ({syntax.name}): its pixels are cut off or damaged. Copy or export it again."
+        ) from error
+    require(
+        pixels.shape == frame.size[::-1] and pixels.dtype.kind in "iuf",
+        InputError,
+        f"{where} holds other pixels than it claims. The file is damaged; export it again.",
+    )
+    return pixels
+
+
+def _check_stream(stored: Dataset, frame: Frame, where: str) -> None:
+    """A sentence if the compressed picture has another size than the header says, which the decoder would believe."""
+    from pydicom.encaps import get_frame
+
+    if stored.file_meta.TransferSyntaxUID == RLE:  # decoded into what the header says, and no more
+        return
+    count = whole(value_of(stored, "NumberOfFrames")) or 1
+    found = encoded(get_frame(stored.PixelData, frame.index, number_of_frames=count))
+    require(
+        found is not None
+        and (found.columns, found.rows, found.samples) == (*frame.size, 1)
+        and found.tiles <= MAX_TILES,
+        InputError,
+        f"{where} holds a compressed picture of another size than its header says ({frame.size[0]} x {frame.size[1]} "
+        "pixels), or none. The file is damaged; export it again.",
+    )
+
+
+def _check_claims(frames: Sequence[Frame], series: str) -> None:
+    """A sentence unless all pixels fit into the limit, and each file's into the bytes that it has."""
+    columns, rows = frames[0].size
+    voxels = columns * rows * len(frames)
+    require(
+        voxels <= MAX_VOXELS,
+        InputError,
+        f"{_upper(series)} claims {columns} x {rows} x {len(frames)} voxels, over the limit of {MAX_VOXELS}. Give a "
+        "part of it, or check whether the files are damaged.",
+    )
+    held = Counter(f.file for f in frames)
+    for file, frame in {f.file: f for f in frames}.items():
+        _check_file(frame, held[file], f"In {series}, {frame.text}")
+
+
+def _check_file(frame: Frame, count: int, where: str) -> None:
+    syntax = str(frame.dataset.file_meta.TransferSyntaxUID)
+    bits = whole(value_of(frame.dataset, "BitsAllocated"))
+    used = whole(value_of(frame.dataset, "BitsStored")) or bits
+    high = whole(value_of(frame.dataset, "HighBit"))
+    require(
+        bits in (8, 16, 32, 64) and used is not None and 0 < used <= bits and high in (None, used - 1),
+        InputError,
+        f"{where} stores its pixels in an unusual way ({used} of {bits} bits). Pixels of 8, 16 or 32 bits can be read; "
+        "export the series again.",
+    )
+    assert bits is not None and used is not None
+    require(
+        syntax in DECODERS and not (syntax == EXTENDED and used > 8),
+        InputError,
+        f"{where} is compressed in a way that cannot be read here. Export the series uncompressed, or as JPEG 2000, "
+        "JPEG-LS, JPEG lossless or RLE.",
+    )
+    claimed, size = frame.size[0] * frame.size[1] * count * bits // 8, frame.file.stat().st_size
+    expands = GZIP_LIMIT if syntax == DEFLATED else EXPANDS.get(DECODERS[syntax], JPEG_EXPANDS)
+    require(
+        claimed <= expands * size,
+        InputError,
+        f"{where} claims {count} x {frame.size[0]} x {frame.size[1]} pixels, which the {size} bytes of its file cannot "
+        "hold. The file is cut off or damaged; copy or export it again.",
+    )
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,53 @@
+"""What a compressed picture says of its own size, read before a decoder reserves memory for it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+MAX_TILES = 4096  # a decoder reserves some KiB for each
+_SKIPPED = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length
+_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # start of frame; F7 is JPEG-LS
+_JPEG, _J2K = b"\xff\xd8", b"\xff\x4f\xff\x51"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Size of a compressed picture: pixels, samples a pixel, tiles."""
+
+    columns: int
+    rows: int
+    samples: int
+    tiles: int = 1
+
+
+def encoded(data: bytes) -> Encoded | None:
+    """Of a JPEG, JPEG-LS (ITU-T T.81, T.87) or JPEG 2000 (T.800) stream; None if it is none or is cut off."""
+    try:
+        return _jpeg(data) if data[:2] == _JPEG else _jpeg_2000(data)
+    except (struct.error, IndexError, ZeroDivisionError):
+        return None
+
+
+def _jpeg(data: bytes) -> Encoded | None:
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAME:
+            rows, columns, samples = struct.unpack(">HHB", data[at + 5 : at + 10])
+            return Encoded(columns, rows, samples)
+        if marker == 0xFF:  # filling
+            at += 1
+        else:
+            at += 2 if marker in _SKIPPED else 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+    return None
+
+
+def _jpeg_2000(data: bytes) -> Encoded | None:
+    at = data[: 2**12].find(_J2K)  # at once, or behind the boxes of a JP2 file
+    if at < 0:
+        return None
+    *size, samples = struct.unpack(">8IH", data[at + 8 : at + 42])
+    right, bottom, left, top, wide, high, from_left, from_top = size
+    tiles = -(-(right - from_left) // wide) * -(-(bottom - from_top) // high)
+    return Encoded(right - left, bottom - top, samples, tiles)
