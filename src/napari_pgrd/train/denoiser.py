@@ -23,7 +23,7 @@ from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
-from napari_pgrd.train.data import Batches, TrainCase
+from napari_pgrd.train.data import Batches, TrainCase, load_case
 from napari_pgrd.train.folds import CasePriors, Fold, PriorProbabilities
 from napari_pgrd.train.hints import draw_hints
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
@@ -78,7 +78,8 @@ def train_denoiser(
     folds = [load_fold(folder, first, device) for folder in out_of_fold]
     pi_of_case = CasePriors(pi_of, folds, [c.name for c in cases])
     out.mkdir(parents=True, exist_ok=True)
-    config = complete(config, first.network, pi_of_case, cases, out, say)
+    seen = [load_case(f, first.prepare, index) for f in train[:MEASURED]] if first.prepare.middle_only else cases
+    config = complete(config, first.network, pi_of_case, seen, out, say)
     torch.manual_seed(config.optimisation.seed)
     net = Denoiser(config.network)
     began, before = start_from(start, net, stage, say)
@@ -193,6 +194,7 @@ class DiffusionRecipe:
         return ScheduleSpec(kind=self.kind, **kept)
 
 
+MEASURED = 24  # cases on which the size of the residual is measured
 VELOCITY = DiffusionRecipe(Objective, "cosine")
 NOISE = DiffusionRecipe(NoiseObjective, "linear", scale=2.0)  # from -1 to 1
 
@@ -212,7 +214,7 @@ def complete(
         std = float(json.loads(kept.read_text(encoding="utf-8"))["residual_std"])
     if std is None:
         squares = []
-        for case in cases[:24]:
+        for case in cases[:MEASURED]:
             y = nn.functional.one_hot(case.labels.long(), prior.classes).movedim(-1, 1).float()  # (readers, K, ...)
             y, image = y.to(pi_of.prior.device), case.image[None].to(pi_of.prior.device)
             pi = pi_of(image, [case.name]) if config.prior_guided else torch.zeros_like(y)
