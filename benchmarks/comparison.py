@@ -1,0 +1,132 @@
+"""Train everything a comparison needs, one after the other, and write its table.
+
+    python benchmarks/comparison.py lung --data DIR --runs RUNS
+
+Every step is one ``pgrd`` command, printed before it runs, and one that is finished is skipped, so a comparison that
+was stopped goes on with the same line. All methods see the cases, batches, optimiser and number of steps of the
+embedded bundle's own networks; the prior that others are trained beside is the bundle's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_pgrd.engine.spec import find, read_spec
+
+HERE = Path(__file__).parent
+BESIDE_PRIOR = ("no-dds", "no-pgr", "ddpm")
+ALONE = ("dropout", "multi-head", "probunet", "ensemble")
+CALIBRATION_SHARE = 3  # every third case of the block: DDPM draws fifty steps of sixteen samples of each
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set: its bundle, its settings, and what the table is made on."""
+
+    bundle: str
+    configs: str
+    split: str
+    cases: str
+    curve: str
+    pictures: tuple[str, ...]
+
+
+STUDIES = {
+    "lung": Study("lung-nodule-ct", "lung", "lidc.json", "lidc-slices.json", "1,2,4,8,16,50", ("LIDC-IDRI-0013_n0",)),
+    "hippocampus": Study(
+        "hippocampus-mri", "hippocampus", "hippocampus.json", "hippocampus.json", "1,2,4,8,16,50", ("hippocampus_352",)
+    ),
+}
+TITLES = {
+    "dropout": "MC dropout",
+    "multi-head": "Multi-head",
+    "probunet": "Probabilistic U-Net",
+    "ensemble": "Deep ensemble",
+    "ddpm": "DDPM",
+    "no-pgr": "w/o PGR",
+    "no-dds": "w/o DDS",
+}
+
+
+def pgrd(*words: str | Path) -> None:
+    """Run one command of the package, in a process of its own."""
+    line = [str(w) for w in words]
+    print(f"$ pgrd {shlex.join(line)}", flush=True)
+    subprocess.run([sys.executable, "-c", "from napari_pgrd.cli import main; main()", *line], check=True)
+
+
+def train(method: str, study: Study, data: Path, runs: Path) -> Path:
+    """The folder of a method's finished training."""
+    out = runs / method
+    if not (out / "training.json").exists():
+        stage = "denoiser" if method in BESIDE_PRIOR else "prior"
+        words: list[str | Path] = ["train", "--method", method, "--data", data, "--out", out]
+        words += ["--config", HERE / "configs" / f"{study.configs}-{stage}.toml"]
+        words += ["--split", HERE / "splits" / study.split]
+        words += ["--prior", study.bundle] if method in BESIDE_PRIOR else []
+        pgrd(*words)
+    return out
+
+
+def add(method: str, study: Study, data: Path, runs: Path) -> None:
+    """Put a finished training into the comparison's own copy of the bundle."""
+    bundle, split = runs / "bundle", runs / "split.json"
+    if not bundle.exists():
+        shutil.copytree(find(study.bundle), bundle)
+    if not split.exists():
+        blocks = json.loads((HERE / "splits" / study.split).read_text(encoding="utf-8"))
+        step = {"calibration": CALIBRATION_SHARE}
+        fewer = {k: v[:: step.get(k, 1)] for k, v in blocks.items() if isinstance(v, list)}
+        split.write_text(json.dumps(fewer), encoding="utf-8")
+    if method not in read_spec(bundle).offered:
+        pgrd("bundle", "add", "--bundle", bundle, "--training", runs / method, "--data", data, "--split", split)
+
+
+def entries(methods: list[str], bundle: Path) -> list[str]:
+    """What the table has a column for; the reference and the test-time augmentation need no training of their own."""
+    more = [f"{TITLES[m]}={bundle}:{m}{'@50' if m == 'ddpm' else ''}" for m in methods]
+    return [f"PGRD={bundle}", *more, f"Augmentation={bundle}:tta"]
+
+
+def table(methods: list[str], study: Study, data: Path, runs: Path, out: Path, samples: int) -> None:
+    """Write the comparison of what is in the bundle."""
+    words: list[str | Path] = ["compare"]
+    for entry in entries(methods, runs / "bundle"):
+        words += ["--entry", entry]
+    words += ["--images", data / "images", "--labels", data / "labels", "--cases", HERE / "splits" / study.cases]
+    words += ["--samples", str(samples), "--seed", "0", "--reference", "PGRD", "--out", out, "--curve", study.curve]
+    for name in ("PGRD", *(TITLES[m] for m in ("ddpm", "no-pgr") if m in methods)):
+        words += ["--curve-entry", name]
+    for case in study.pictures:
+        words += ["--picture", case]
+    pgrd(*words)
+
+
+def main() -> None:
+    """Train, add, compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--data", type=Path, required=True, help="folder with images and labels")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for trainings, bundle and table")
+    parser.add_argument("--methods", nargs="*", default=[*ALONE, *BESIDE_PRIOR], choices=[*ALONE, *BESIDE_PRIOR])
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--no-table", action="store_true", help="train and add only")
+    asked = parser.parse_args()
+    study = STUDIES[asked.study]
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    for method in asked.methods:
+        train(method, study, asked.data, asked.runs)
+        add(method, study, asked.data, asked.runs)
+    if not asked.no_table:
+        table(asked.methods, study, asked.data, asked.runs, asked.runs / "table", asked.samples)
+
+
+if __name__ == "__main__":
+    main()
