@@ -13,9 +13,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from napari_pgrd.engine.errors import BundleError, require
+from napari_pgrd.engine.errors import BundleError, InputError, require
+from napari_pgrd.engine.given import no_prior
 from napari_pgrd.engine.methods import PRIOR, files_of
 from napari_pgrd.engine.nets import build_prior, load_weights
 from napari_pgrd.engine.spec import BundleSpec, find, parse_spec, read_raw, refuse_pickles
@@ -58,6 +59,8 @@ class Bundle:
     def networks(self, device: str = "cpu", method: str | None = None) -> tuple[nn.Module, ...]:
         """The prior, then a method's own networks (None: the bundle's method), in float32 on a device, frozen.
 
+        In place of a prior that the bundle does not hold stands a :class:`NoPrior`.
+
         Each file is loaded once a device, when first asked for.
 
         Raises
@@ -66,8 +69,8 @@ class Bundle:
             If the bundle does not offer the method, or a file does not hold the network described.
         """
         row, entry = self.spec.row(method), self.spec.entry(method)
-        prior = self.spec.prior.model_copy(update={"deep_supervision": 0})
-        nets = [self._network(PRIOR, device, partial(build_prior, prior))]
+        prior = self.spec.prior and self.spec.prior.model_copy(update={"deep_supervision": 0})
+        nets = [self._network(PRIOR, device, partial(build_prior, prior)) if prior else NoPrior(self.spec.name)]
         for name in row.files:
             assert row.build is not None
             nets.append(self._network(name, device, partial(row.build, entry)))
@@ -84,9 +87,22 @@ class Bundle:
         return self._nets[name, device]
 
 
+class NoPrior(nn.Module):
+    """What answers in place of a prior that a bundle does not hold: a sentence."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Say what to give instead."""
+        raise InputError(no_prior(self.name))
+
+
 def save(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """Write ``bundle.json`` beside weights that are already in the folder, with their checksums, and load it back."""
-    names = files_of(content.get("denoiser") is not None, content.get("methods") or ())
+    prior = content.get("prior") is not None
+    names = files_of(content.get("denoiser") is not None, content.get("methods") or (), prior)
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     spec = parse_spec(json.dumps({**content, "weights": digests}).encode(), folder.name)
     temporary = folder / ".bundle.json.tmp"

@@ -15,6 +15,7 @@ from napari_pgrd.engine.netspec import (
     PriorConfig,
     SamplingDefaults,
     ScheduleSpec,
+    UNetConfig,
 )
 
 
@@ -50,7 +51,7 @@ class Entry(BaseModel):
 class Segmenter(Entry):
     """A network that segments by itself, at the temperature fitted to what it gives."""
 
-    network: PriorConfig
+    network: PriorConfig | UNetConfig
     temperature: float = Field(1.0, gt=0)
 
     @property

@@ -18,7 +18,8 @@ def target_shape(affine: Affine, shape: tuple[int, ...], spec: PrepareSpec) -> t
         have = np.linalg.norm(affine[:3, :3], axis=0)
         for i, (h, w) in enumerate(zip(have, wanted, strict=True)):
             through_plane_of_2d = spec.dims == 2 and i == 2
-            if abs(h / w - 1) > SAME_SPACING and not through_plane_of_2d:
+            near = SAME_SPACING if spec.nnunet is None else 0.0
+            if abs(h / w - 1) > near and not through_plane_of_2d:
                 out[i] = max(1, round(shape[i] * h / w))
     return out[0], out[1], out[2]
 
@@ -28,5 +29,10 @@ def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, i
     out = list(shape)
     for i in range(spec.dims):
         wanted = spec.patch[i] if spec.middle_only else max(shape[i], spec.patch[i])
-        out[i] = -(-wanted // spec.stride) * spec.stride
+        if spec.nnunet is None:
+            out[i] = -(-wanted // spec.stride) * spec.stride
+        elif wanted > spec.patch[i]:
+            out[i] = -(-wanted // spec.nnunet.strides[i]) * spec.nnunet.strides[i]
+        else:
+            out[i] = wanted
     return out[0], out[1], out[2]

@@ -338,8 +338,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def files_of(denoiser: bool, further: Iterable[str]) -> tuple[str, ...]:
-    """The weight files of a bundle with or without a denoiser and with these further methods."""
+def files_of(denoiser: bool, further: Iterable[str], prior: bool = True) -> tuple[str, ...]:
+    """The weight files of a bundle with or without a denoiser and a prior, and with these further methods."""
     own = [METHODS[FIRST].files] if denoiser else []
     own += [METHODS[name].files for name in further if name in METHODS]
-    return (PRIOR, *(file for files in own for file in files))
+    return (*([PRIOR] if prior else []), *(file for files in own for file in files))

@@ -15,7 +15,9 @@ from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from torch import Tensor, nn
 
 from napari_pgrd.engine.errors import BundleError, require
+from napari_pgrd.engine.netspec import UNetConfig
 from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
+from napari_pgrd.engine.unet import UNet
 
 
 def stride_of(config: PriorConfig | DenoiserConfig) -> int:
@@ -24,9 +26,9 @@ def stride_of(config: PriorConfig | DenoiserConfig) -> int:
     return int(2 ** (len(levels) - 1))
 
 
-def build_prior(config: PriorConfig) -> nn.Module:
+def build_prior(config: PriorConfig | UNetConfig) -> nn.Module:
     """Prior ``X (B, C, *spatial) -> logits (B, K, *spatial)``, or ``(B, heads, K, ...)`` under deep supervision."""
-    net = backbone(config, config.classes)
+    net = UNet(config) if isinstance(config, UNetConfig) else backbone(config, config.classes)
     return SliceWise(net) if config.dims == 2 else net
 
 

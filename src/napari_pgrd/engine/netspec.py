@@ -5,9 +5,10 @@ Plain descriptions, read without loading torch; :mod:`napari_pgrd.engine.nets` b
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_pgrd.engine.locks import LockMethod
 from napari_pgrd.engine.schedule import Array, cosine_rhobar, linear_rhobar
@@ -25,6 +26,106 @@ class PriorConfig(BaseModel):
     classes: int = 3
     filters: tuple[int, ...] = (16, 48, 96, 160)
     deep_supervision: int = 2
+
+
+Count = Annotated[int, Field(ge=1, le=4096)]
+Sizes = tuple[Annotated[int, Field(ge=1, le=31)], ...]
+
+
+class UNetConfig(BaseModel):
+    """Shape of a prior trained by nnU-Net v2: see :mod:`napari_pgrd.engine.unet`.
+
+    A value a stage, the finest first; kernels and strides also a value an axis.
+
+    Attributes
+    ----------
+    kind : "plain" or "residual"
+        PlainConvUNet or ResidualEncoderUNet.
+    encoder, decoder : tuple of int
+        Convolutions of each stage (of a residual encoder: blocks); the decoder has a stage less, and begins with the
+        coarsest.
+    bias, eps, affine, slope
+        Of the convolutions, of instance normalisation, and of the leaky ReLU.
+    deep_supervision : int
+        None: the coarser heads served its training.
+    """
+
+    model_config = Frozen
+
+    kind: Literal["plain", "residual"]
+    dims: Literal[2, 3]
+    channels: Count
+    classes: Count
+    filters: tuple[Count, ...] = Field(min_length=2, max_length=12)
+    kernels: tuple[Sizes, ...]
+    strides: tuple[Sizes, ...]
+    encoder: Sizes
+    decoder: Sizes
+    bias: bool = True
+    eps: float = Field(1e-5, gt=0)
+    affine: bool = True
+    slope: float = Field(0.01, ge=0, lt=1)
+    deep_supervision: Literal[0] = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> UNetConfig:
+        n = len(self.filters)
+        counts = (len(self.kernels), len(self.strides), len(self.encoder), len(self.decoder) + 1)
+        if set(counts) != {n}:
+            raise ValueError(
+                f"filters are given for {n} stages, so kernels, strides and encoder need {n} values and decoder {n - 1}"
+            )
+        if any(len(sizes) != self.dims for sizes in (*self.kernels, *self.strides)):
+            raise ValueError(f"every kernel and stride needs a value for each of the {self.dims} axes")
+        if any(size % 2 == 0 for sizes in self.kernels for size in sizes):
+            raise ValueError("a kernel of an even size has no middle")
+        if any(size != 1 for size in self.strides[0]):
+            raise ValueError("the first stage must have stride 1: the output is as large as the image")
+        return self
+
+    @property
+    def strides_in_all(self) -> tuple[int, ...]:
+        """For each axis, what the size of an image must be a multiple of."""
+        return tuple(math.prod(stride[axis] for stride in self.strides) for axis in range(self.dims))
+
+
+class Foreground(BaseModel):
+    """Intensities inside the structures of nnU-Net's training cases, by which it scales CT numbers."""
+
+    model_config = Frozen
+
+    low: float
+    high: float
+    mean: float
+    std: float = Field(gt=0)
+
+
+class NnUNetPreparation(BaseModel):
+    """nnU-Net v2's preprocessing: see :mod:`napari_pgrd.engine.nnunet`.
+
+    Attributes
+    ----------
+    schemes : tuple
+        How each channel is scaled. "zscore-inside" takes mean and deviation where any channel is not 0, "rescale"
+        brings the smallest value to 0 and the largest to 1, "colour" divides by 255.
+    foreground : tuple
+        For each channel what "ct" needs; None for others.
+    strides : tuple of int
+        What each padded size is a multiple of, where it is larger than the patch.
+    """
+
+    model_config = Frozen
+
+    schemes: tuple[Literal["zscore", "zscore-inside", "ct", "none", "rescale", "colour"], ...] = Field(min_length=1)
+    foreground: tuple[Foreground | None, ...]
+    strides: tuple[Count, Count, Count]
+
+    @model_validator(mode="after")
+    def _a_value_a_channel(self) -> NnUNetPreparation:
+        pairs = zip(self.schemes, self.foreground, strict=False)
+        if len(self.schemes) != len(self.foreground) or any((s == "ct") != (f is not None) for s, f in pairs):
+            raise ValueError("foreground needs a value for each channel, and is given for 'ct' alone")
+        return self
 
 
 class DropoutConfig(PriorConfig):

@@ -44,8 +44,9 @@ class Restore:
     box: Box | None  # where the prepared part lies in it
     reorder: Reorder
     resampled: tuple[int, int, int]  # reordered shape before padding
-    original: tuple[int, int, int]  # reordered shape before resampling
+    original: tuple[int, int, int]  # reordered shape, or that of the crop, before resampling
     padding: tuple[tuple[int, int], ...]  # negative where the networks are shown less than the whole
+    crop: Box | None = None  # the part of the reordered grid that was resampled
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(..., K, *prepared)`` class scores to ``(..., K, *box or source)``: unpad, resample (linear), reorder.
@@ -63,10 +64,29 @@ class Restore:
             x = F.interpolate(flat, self.original, mode="trilinear", align_corners=False).reshape(
                 *x.shape[:-3], *self.original
             )
+        if self.crop is not None:
+            whole = x.new_zeros(*x.shape[:-3], *self._reordered)
+            whole[..., 0, :, :, :] = 1
+            i, j, k = (slice(lo, hi) for lo, hi in self.crop)
+            whole[..., i, j, k] = x
+            x = whole
         lead = x.ndim - 3
         flips = [lead + i for i, f in enumerate(self.reorder.flips) if f]
         x = x.flip(flips) if flips else x
         return x.permute(*range(lead), *(lead + int(i) for i in np.argsort(self.reorder.axes)))
+
+    @property
+    def _reordered(self) -> tuple[int, ...]:
+        """Shape of the box or source, its axes in order."""
+        shape = self.shape if self.box is None else tuple(hi - lo for lo, hi in self.box)
+        return tuple(shape[a] for a in self.reorder.axes)
+
+    def cropped(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The part of ``(..., *reordered)`` that was resampled; a view."""
+        if self.crop is None:
+            return x
+        i, j, k = (slice(lo, hi) for lo, hi in self.crop)
+        return x[..., i, j, k]
 
     def count(self, x: NDArray[np.bool_]) -> NDArray[np.float32]:
         """How many set voxels of ``(n, *box or source)`` lie in each voxel of ``(n, *prepared)``; none in the padding.
@@ -74,7 +94,7 @@ class Restore:
         Along an axis that was made finer, a prepared voxel counts the one that it lies in. Unlike sampling at the
         middles of the prepared voxels, this loses no thin stroke.
         """
-        out = self.reorder.apply(x).astype(np.float32)
+        out = self.cropped(self.reorder.apply(x)).astype(np.float32)
         for axis, (n, m) in enumerate(zip(self.original, self.resampled, strict=True), 1):
             if n != m:
                 out = np.moveaxis(np.tensordot(out, _lies_in(n, m), (axis, 1)), -1, axis)
@@ -144,6 +164,8 @@ def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[
     )
     reorder = Reorder.between(part.affine, spec.orientation)
     data = np.ascontiguousarray(reorder.apply(part.data))
+    if spec.nnunet is not None:
+        return _as_nnunet(data, reorder, part, volume.shape, box, spec)
     original = data.shape[1:]
     x = torch.from_numpy(data.astype(np.float32))[None]
     resampled = target_shape(reorder.affine(part.affine, part.shape), original, spec)
@@ -154,3 +176,25 @@ def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[
     padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(resampled, padded_to, strict=True))
     padded = _pad(channels, padding, mode="edge")
     return torch.from_numpy(padded)[None], Restore(volume.shape, box, reorder, resampled, original, padding)
+
+
+def _as_nnunet(
+    data: NDArray[Any], reorder: Reorder, part: Volume, shape: tuple[int, int, int], box: Box | None, spec: PrepareSpec
+) -> tuple[Tensor, Restore]:
+    """nnU-Net's own way from the reordered ``data (C, ...)`` on."""
+    from napari_pgrd.engine.nnunet import inside, resampled, scaled
+
+    assert spec.nnunet is not None
+    mask, crop = inside(data)
+    i, j, k = (slice(lo, hi) for lo, hi in crop)
+    channels = scaled(data[:, i, j, k], mask[i, j, k], spec.nnunet)
+    original = (channels.shape[1], channels.shape[2], channels.shape[3])
+    affine = reorder.affine(part.affine, part.shape)
+    have = [float(x) for x in np.linalg.norm(affine[:3, :3], axis=0)]
+    want = have if spec.spacing is None else [*spec.spacing[: spec.dims], *have[spec.dims :]]
+    size = target_shape(affine, original, spec)
+    channels = resampled(channels, size, have, want)
+    padded_to = padded_shape(size, spec)
+    padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(size, padded_to, strict=True))
+    image = torch.from_numpy(_pad(channels, padding))[None]
+    return image, Restore(shape, box, reorder, size, original, padding, crop)

@@ -18,7 +18,7 @@ from napari_pgrd.engine.entries import Diffusion, Entry, Reliability, Segmenter,
 from napari_pgrd.engine.errors import BundleError, InputError, require
 from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
 from napari_pgrd.engine.netspec import DenoiserConfig as DenoiserConfig
-from napari_pgrd.engine.netspec import Frozen, ScheduleSpec
+from napari_pgrd.engine.netspec import Frozen, NnUNetPreparation, ScheduleSpec, UNetConfig
 from napari_pgrd.engine.netspec import PriorConfig as PriorConfig
 from napari_pgrd.engine.netspec import SamplingDefaults as SamplingDefaults
 from napari_pgrd.engine.schedule import Array
@@ -49,6 +49,9 @@ class PrepareSpec(BaseModel):
     middle_only : bool
         The networks were trained on patches around one structure, which the middle means to them. Of a larger image, or
         box, they are shown the middle patch, and what lies further out comes back as background.
+    nnunet : NnUNetPreparation, optional
+        Prepare as nnU-Net does, to this orientation, spacing and patch; ``stride``, ``normalisation`` and
+        ``percentiles`` count for nothing then.
     """
 
     model_config = Frozen
@@ -62,6 +65,7 @@ class PrepareSpec(BaseModel):
     percentiles: tuple[float, float] = (0.5, 99.5)
     # Left out of records while it says nothing, so that trainings begun before it existed go on.
     middle_only: bool = Field(False, exclude_if=lambda value: value is False)
+    nnunet: NnUNetPreparation | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class Label(BaseModel):
@@ -105,7 +109,8 @@ class BundleSpec(BaseModel):
 
     ``denoiser``, ``schedule``, ``tau`` and ``mean_weight`` describe PGRD; a bundle without a denoiser has other methods
     only. ``methods`` describes the networks of further ones, and ``method`` is the one that the bundle uses unless
-    asked for another: see :mod:`napari_pgrd.engine.methods`.
+    asked for another: see :mod:`napari_pgrd.engine.methods`. ``prior`` is null where every image comes with the
+    probabilities of a model that the bundle does not hold: see :mod:`napari_pgrd.engine.given`.
     """
 
     model_config = Frozen
@@ -118,7 +123,7 @@ class BundleSpec(BaseModel):
     labels: tuple[Label, ...] = Field(min_length=2)
     prepare: PrepareSpec
     scope: Scope
-    prior: PriorConfig
+    prior: PriorConfig | UNetConfig | None
     denoiser: DenoiserConfig | None = None
     schedule: ScheduleSpec = ScheduleSpec()
     prior_temperature: float = Field(1.0, gt=0)
@@ -161,13 +166,15 @@ class BundleSpec(BaseModel):
                     "a network has {} classes, {} channels and {} dimensions".format(*shape) + ", but the bundle names "
                     f"{k} labels, {c} channels and {self.prepare.dims} dimensions"
                 )
+        if self.prepare.nnunet is not None and len(self.prepare.nnunet.schemes) != c:
+            raise ValueError(f"prepare.nnunet scales {len(self.prepare.nnunet.schemes)} channels, but there are {c}")
         if self.labels[0].value != 0:
             raise ValueError("the first label must be the background, value 0")
         if len({label.value for label in self.labels}) != k:
             raise ValueError("two labels share one value")
         if self.sampling.lock_method == "hint" and self.denoiser is not None and not self.denoiser.hints:
             raise ValueError("sampling.lock_method is 'hint', but the denoiser has no hint channels")
-        needed = files_of(self.denoiser is not None, self.methods)
+        needed = files_of(self.denoiser is not None, self.methods, self.prior is not None)
         if set(self.weights) != set(needed):
             raise ValueError(f"weights must name exactly {', '.join(needed)}")
         if self.method not in self.offered:
@@ -219,6 +226,8 @@ class BundleSpec(BaseModel):
         if row.entry is not None:
             return self.methods.get(name)
         if row.build is None:
+            if self.prior is None:
+                return None
             sampling = SamplingDefaults(steps=1, samples=min(self.sampling.samples, row.most or self.sampling.samples))
             return Segmenter(network=self.prior, temperature=self.prior_temperature, sampling=sampling)
         if self.denoiser is None:

@@ -56,7 +56,7 @@ def load_case(case: CaseFiles, spec: PrepareSpec, values: Mapping[int, int], who
     spec = spec.model_copy(update={"middle_only": spec.middle_only and not whole})
     volume, labels = load_readers(case, values)
     image, restore = prepare(volume, spec)
-    target = torch.from_numpy(np.ascontiguousarray(restore.reorder.apply(labels), np.uint8))
+    target = torch.from_numpy(np.ascontiguousarray(restore.cropped(restore.reorder.apply(labels)), np.uint8))
     if restore.resampled != restore.original:
         target = torch.nn.functional.interpolate(target[None], restore.resampled, mode="nearest-exact")[0]
     pads = [p for lo, hi in reversed(restore.padding) for p in (lo, hi)]
