@@ -8,8 +8,10 @@ import pytest
 from napari.layers import Image, Labels
 
 from napari_pgrd.io.samples import sample_cases
+from napari_pgrd.viewer import settings
 from napari_pgrd.viewer.dock import ReviewDock
-from tests.hands import choose_menu, wait
+from tests.hands import choose_menu, click, find, pick, wait
+from tests.tiny import make_tiny_bundle
 
 
 @pytest.mark.parametrize("letter", ["A", "B", "C"])
@@ -38,3 +40,57 @@ def test_a_nodule_opens_with_the_outlines_of_four_radiologists(make_window, qtbo
         mask = np.asarray(nib.load(path).dataobj) > 0
         np.testing.assert_array_equal(np.sort(image.data[layer.data > 0]), np.sort(grey[mask]).astype(np.float32))
     assert not dock.desk.layers.of("correction")
+
+
+@pytest.fixture
+def models(monkeypatch, tmp_path):
+    """Two models under the names that the samples ask for; the first is chosen at the start."""
+    stack = {"dims": 2, "spacing": None, "normalisation": "unit"}
+    labels = [
+        {"value": 0, "name": "background", "colour": "#000000"},
+        {"value": 1, "name": "nodule", "colour": "#FFE14D"},
+    ]
+    made = {
+        "hippocampus-mri": make_tiny_bundle(tmp_path / "hippocampus-mri", name="hippocampus-mri"),
+        "lung-nodule-ct": make_tiny_bundle(
+            tmp_path / "lung-nodule-ct", 2, labels=labels, patch=(16, 16, 1), prepare=stack, name="lung-nodule-ct"
+        ),
+    }
+    monkeypatch.setattr("napari_pgrd.viewer.desk.embedded", lambda: [str(folder) for folder in made.values()])
+    return {name: str(folder) for name, folder in made.items()}
+
+
+def test_a_sample_brings_its_model(models, make_window, qtbot):
+    viewer = make_window()
+    dock = ReviewDock(viewer)
+    viewer.window.add_dock_widget(dock, name="PGRD Review", area="right")
+    assert dock.desk.state.bundle == models["hippocampus-mri"]
+    wait(qtbot, find(dock, "example").isVisible)
+    click(dock, "example")
+    assert dock.desk.state.bundle == models["hippocampus-mri"] and not find(dock, "sentence").isVisible()
+    viewer.open_sample("napari-pgrd", "lung_a")
+    assert dock.desk.state.bundle == models["lung-nodule-ct"] and dock.desk.spec.name == "lung-nodule-ct"
+    assert "lung-nodule-ct was chosen" in find(dock, "sentence").text()
+    assert find(dock, "bundle").currentText() == "lung-nodule-ct" and find(dock, "sample").isEnabled()
+    dock.desk.state.samples = dock.desk.state.steps = 1
+    click(dock, "sample")
+    wait(qtbot, lambda: dock.desk.worker is None and dock.desk.layers.turns.waiting == 0)
+    viewer.open_sample("napari-pgrd", "hippocampus_b")  # what was drawn stays until the reader goes on
+    assert dock.desk.state.drawn == 1 and dock.desk.state.bundle == models["lung-nodule-ct"]
+    assert "choose it as the image" in find(dock, "sentence").text()
+    pick(dock, "source", "T1 hippocampus_352")
+    assert dock.desk.state.bundle == models["hippocampus-mri"]
+    wait(qtbot, lambda: bool(dock.saving.left))
+
+
+def test_a_sample_that_is_open_already_keeps_its_model_whatever_was_used_last(models, make_window):
+    settings.save(bundle=models["hippocampus-mri"])
+    viewer = make_window()
+    viewer.open_sample("napari-pgrd", "lung_b")
+    dock = ReviewDock(viewer)
+    viewer.window.add_dock_widget(dock, name="PGRD Review", area="right")
+    assert dock.desk.state.bundle == models["lung-nodule-ct"]
+
+
+def test_every_sample_names_the_model_it_is_for():
+    assert {case.bundle for case in sample_cases()} == {"hippocampus-mri", "lung-nodule-ct"}

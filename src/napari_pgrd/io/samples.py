@@ -29,6 +29,8 @@ class SampleCase:
     ----------
     contrast : str
         What the image is, for the name of its layer.
+    bundle : str
+        Name of the embedded bundle that it is for.
     labels : tuple of Path
         One mask, or one of each of several readers.
     licence : str
@@ -38,6 +40,7 @@ class SampleCase:
     name: str
     title: str
     contrast: str
+    bundle: str
     image: Path
     labels: tuple[Path, ...]
     licence: str
@@ -64,12 +67,13 @@ def sample_cases() -> list[SampleCase]:
     """Every case under File > Open Sample, in that order."""
     hippocampus, lung = (sample_folder() / name for name in ("hippocampus", "lung"))
     cases = [
-        SampleCase(name, title, "T1", *_files(hippocampus, name, ("",)), licence="CC-BY-SA-4.0")
+        SampleCase(name, title, "T1", "hippocampus-mri", *_files(hippocampus, name, ("",)), licence="CC-BY-SA-4.0")
         for name, title in _HIPPOCAMPUS
     ]
     readers = [f"radiologist{j}" for j in range(1, RADIOLOGISTS + 1)]
     return cases + [
-        SampleCase(name, title, "CT", *_files(lung, name, readers), licence="CC-BY-3.0") for name, title in _LUNG
+        SampleCase(name, title, "CT", "lung-nodule-ct", *_files(lung, name, readers), licence="CC-BY-3.0")
+        for name, title in _LUNG
     ]
 
 

@@ -48,7 +48,7 @@ from napari_pgrd.session.folder import (
     write_request,
     write_samples,
 )
-from napari_pgrd.session.review import SUFFIX, Review, copy_correction, load, new_log_name, write_review
+from napari_pgrd.session.review import SUFFIX, Review, bundle_mark, copy_correction, load, new_log_name, write_review
 
 VARIABLE = "NAPARI_PGRD_STATE"  # names another folder for running reviews
 KEPT_DAYS = 30  # after the end of a review
@@ -239,6 +239,11 @@ class Autosave:
                 self._samples, self._request = samples, request
                 self._write(**changes)
                 sweep(self.folder, read_session(self.folder).files, (SAMPLES, LOCKS))
+
+    def put_samples(self, bundle: str, prediction: Prediction, request: Request) -> None:
+        """Replace the samples, and name the model that drew them: it may be another than a correction began with."""
+        name, digest = bundle_mark(bundle)
+        self.update(bundle=name, bundle_digest=digest, prediction=prediction, request=request)
 
     def finish(self) -> None:
         """Mark the review as ended, and let go of it."""

@@ -45,7 +45,9 @@ class ReviewState:
     progress: float = 0.0
     progress_text: str = ""
     sentence: str = ""  # what the reader must know now
+    unfit: str = ""  # why the image cannot be sampled as it is; empty if it can
     box_offered: bool = False
+    offered: str = ""  # another bundle, which takes the image as it is
     box: Box | None = None  # the placed box, in source indices
     exported: str = ""  # folder
 
@@ -107,7 +109,7 @@ def controls(s: ReviewState) -> Controls:
     return Controls(
         can_open=s.phase is Phase.EMPTY,
         can_choose=not running,
-        can_sample=idle and bool(s.bundle) and not (more and s.samples <= s.drawn),
+        can_sample=idle and bool(s.bundle) and not s.unfit and not (more and s.samples <= s.drawn),
         can_cancel=running,
         can_review=there,
         can_correct=there and not running,

@@ -12,14 +12,14 @@ from psygnal import Signal
 
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.engine.request import Request
-from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
+from napari_pgrd.engine.scope import ScopeError, check_scope
 from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
-from napari_pgrd.engine.volume import Box, Volume
+from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session.display import Display, first_plane
 from napari_pgrd.session.estimate import DrawingTime
 from napari_pgrd.session.state import Phase, ReviewState
 from napari_pgrd.viewer import collector
-from napari_pgrd.viewer.box import BoxTool
+from napari_pgrd.viewer.fit import Fit
 from napari_pgrd.viewer.layers import ROLE, LayerDesk
 from napari_pgrd.viewer.reader import VOLUME
 from napari_pgrd.viewer.worker import load_early, sampling_worker
@@ -40,6 +40,7 @@ class Desk:
     predicted = Signal()  # the prediction changed
     sources_changed = Signal()  # image layers came or went
     bundles_changed = Signal()
+    switching = Signal(str)  # "image" or "model" is about to change, and samples will leave the screen for it
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -51,7 +52,7 @@ class Desk:
         self.prediction: Prediction | None = None
         self.request: Request | None = None
         self.image: Layer | None = None  # the layer that the state names
-        self.box: BoxTool | None = None
+        self.fit = Fit(self)
         self.worker: GeneratorWorker[Update, None, None] | None = None
         self._drawing = DrawingTime()
         self._told = 0.0  # when progress was last shown
@@ -68,7 +69,7 @@ class Desk:
         self.viewer.layers.events.inserted.disconnect(self._layers_changed)
         self.viewer.layers.events.removed.disconnect(self._layers_changed)
         self.viewer.layers.events.renamed.disconnect(self._layers_changed)
-        self._remove_box()
+        self.fit.remove_box()
         self.layers.close()
 
     # ---- source
@@ -85,14 +86,16 @@ class Desk:
         """Take an image layer as the case; earlier results of another image leave the screen."""
         if name == self.state.source and self.volume is not None:
             return
+        if name:
+            self._keep("image")
         self._abandon()
         # Named first: every result that leaves is heard of in _layers_changed, which must not choose again.
         self.image = self.viewer.layers[name] if name else None
         self.state.source, self.volume = name, None
         self._forget()
         collector.take_back()
-        self.state.sentence, self.state.box_offered = "", False
-        self._remove_box()
+        self.fit.remove_box()
+        self.fit.forget()
         if not name:
             self.state.phase = Phase.EMPTY
             return
@@ -100,14 +103,16 @@ class Desk:
         self.state.phase = Phase.READY
         volume = self.image.metadata.get(VOLUME)
         if volume is None:
-            self.state.sentence = (
+            self.state.sentence = self.state.unfit = (
                 f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file "
                 "with File > Open, or drop the file here, and choose napari-pgrd to read it."
             )
             return
         self.volume = volume
         load_early()
-        self._check()
+        chosen = self.fit.take_meant()
+        self.fit.check()
+        self.state.sentence = self.state.sentence or chosen
         self.lie_on(None)
         if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
             self.layers.set_plane(first_plane(volume, self.spec.scope.start_plane))
@@ -121,19 +126,25 @@ class Desk:
             self.bundles_changed.emit()
         if where == self.state.bundle and spec == self.spec:
             return
+        self._keep("model")
         self.drop()  # their class indices mean other labels now
         self.spec = spec
         self.lie_on(None)  # not on the box of an earlier run
         default, self.state.method = spec.entry().sampling, spec.method
         self.state.bundle, self.state.steps, self.state.samples = where, default.steps, default.samples
-        self._remove_box()
-        self._check()
+        self.fit.remove_box()
+        self.fit.check()
 
     def lie_on(self, request: Request | None) -> None:
         """Take the part of the image that a request names, or all of it, for what is begun without samples."""
         self.request, self.layers.spec = request, self.spec
         if self.volume is not None:
             self.layers.display = Display.of(self.volume, request.box if request is not None else None)
+
+    def _keep(self, what: str) -> None:
+        """Give whoever keeps samples a chance to; they are still there."""
+        if self.state.drawn and self.prediction is not None:
+            self.switching.emit(what)
 
     def drop(self) -> None:
         """Stop a run and take samples off the screen; corrections stay."""
@@ -163,45 +174,8 @@ class Desk:
         for data, meta, kind in case:
             self.viewer._add_layer_from_data(data, meta, kind)
 
-    def _check(self) -> None:
-        """Say at once whether this image is one for this bundle."""
-        if self.volume is None or self.spec is None:
-            return
-        try:
-            check_scope(self.volume, self.spec, self.state.box)
-        except ScopeError as error:
-            self.state.sentence, self.state.box_offered = str(error), error.box is not None
-        else:
-            self.state.sentence, self.state.box_offered = "", False
-
-    def place_box(self) -> None:
-        """Put a box of the bundle's size on the image for the reader to drag."""
-        if self.volume is None or self.spec is None:
-            return
-        self._remove_box()
-        box = suggest_box(self.volume, self.spec)
-        if box is None:
-            return
-        self.box = BoxTool(self.layers, self.volume, Display.of(self.volume), box, self._box_moved)
-        self.state.box_offered, self.state.box = False, self.box.box
-        self.state.sentence = (
-            "Drag the orange box so that the structure lies inside; its depth is centred on the slice "
-            "where you drop it. Then press Sample."
-        )
-
-    def _remove_box(self) -> None:
-        if self.box is not None:
-            self.box.close()
-            self.box = None
-        self.state.box = None
-
-    def _box_moved(self, box: Box) -> None:
-        self.state.box = box
-
     def _layers_changed(self, event: Any = None) -> None:
-        if self.box is not None and self.box.layer not in self.viewer.layers:
-            self._remove_box()
-            self._check()
+        self.fit.layers_changed()
         if self.image is not None and self.image in self.viewer.layers:
             self.state.source = self.image.name  # renamed, perhaps
         names = self.sources()
@@ -232,7 +206,7 @@ class Desk:
         s = self.state
         require(s.phase in (Phase.READY, Phase.REVIEWING), InputError, "Open an image first; a run may be under way.")
         require(self.spec is not None, InputError, "Choose a model bundle first.")
-        require(self.volume is not None, InputError, s.sentence or "Choose an image that was opened from a NIfTI file.")
+        require(self.volume is not None, InputError, s.unfit or "Choose an image that was opened from a NIfTI file.")
         assert self.volume is not None and self.spec is not None
         box = s.box
         check_scope(self.volume, self.spec, box)
@@ -333,8 +307,8 @@ class Desk:
         s.progress_text = ""
         if s.drawn:
             self.layers.results.settle()
-            if self.box is not None:
-                self.box.layer.visible = False  # it would tint what is to be read
+            if self.fit.box is not None:
+                self.fit.box.layer.visible = False  # it would tint what is to be read
         s.phase = Phase.REVIEWING if s.drawn else Phase.READY
 
     def _forget(self, recycle: bool = False) -> None:

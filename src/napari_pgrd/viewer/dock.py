@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
@@ -20,6 +21,7 @@ from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.families import Families
 from napari_pgrd.viewer.families_panel import FamiliesPanel
 from napari_pgrd.viewer.help import HelpOverlay
+from napari_pgrd.viewer.keeping import Keeping
 from napari_pgrd.viewer.keys import bind, key_of
 from napari_pgrd.viewer.mask_start import MaskStart
 from napari_pgrd.viewer.measures import Measures
@@ -76,6 +78,7 @@ class ReviewDock(QWidget):
         self.tools = Tools(self.corrections, self.places)
         self.resampling = Resampling(self.desk, self.corrections, EarlierSamples(self.desk, self.places))
         self.saving = Saving(self.desk, self.corrections, self.places)
+        self.keeping = Keeping(self.desk, self.saving)
         self.exports = Exports(self.desk, self.corrections)
         self.saving.tab = lambda: self._worked_on
         self.exports.review, self.exports.log = self.saving.summary, self.saving.log
@@ -92,7 +95,9 @@ class ReviewDock(QWidget):
         self.headline.setObjectName("headline")
         self.sentence = note(ink="warning")
         self.sentence.setObjectName("sentence")
-        self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.place_box)
+        self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.fit.place_box)
+        use = self.desk.fit.use_offered
+        self.other = button("", "Choose the model that takes this image as it is", "use_offered", use)
         self.tabs = QTabWidget()
         self.tabs.setObjectName("tabs")
         panels = {
@@ -121,7 +126,7 @@ class ReviewDock(QWidget):
         keys.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         foot = row(faint(RESEARCH), keys)
         left = LeftPanel(self.saving)
-        for widget in (self.headline, self.sentence, left, self.place, self.tabs, self.onward, foot):
+        for widget in (self.headline, self.sentence, left, self.place, self.other, self.tabs, self.onward, foot):
             layout.addWidget(widget)
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
@@ -147,12 +152,14 @@ class ReviewDock(QWidget):
         s, c = self.desk.state, controls(self.desk.state)
         self.headline.setText(c.headline)
         self.headline.setVisible(bool(c.headline))
-        self.sentence.setText(s.sentence)
-        self.sentence.setVisible(bool(s.sentence))
+        self.sentence.setText(s.sentence or s.unfit)
+        self.sentence.setVisible(bool(s.sentence or s.unfit))
         spec = self.desk.spec
         if spec is not None and spec.scope.box_text:
             self.place.setText(f"Place a {spec.scope.box_text} box")
         self.place.setVisible(s.box_offered)
+        self.other.setText(f"Use {Path(s.offered).name}")
+        self.other.setVisible(bool(s.offered))
         if self._phase is Phase.RUNNING and s.phase is Phase.REVIEWING:
             self.tabs.setCurrentIndex(1)
         elif self._phase is Phase.REVIEWING and s.phase in (Phase.READY, Phase.EMPTY):

@@ -30,7 +30,7 @@ class Memory:
 
     def _take_up(self, was: settings.Remembered) -> None:
         state = self.desk.state
-        if was.bundle and was.bundle != state.bundle:
+        if was.bundle and was.bundle != state.bundle and not self.desk.fit.meant:
             self.desk.try_bundle(was.bundle)
         state.device, state.solver = was.device, was.solver
         if was.samples and was.bundle in ("", state.bundle):

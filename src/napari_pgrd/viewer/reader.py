@@ -13,6 +13,7 @@ from napari_pgrd.io.nifti import is_nifti, read_volume
 from napari_pgrd.session.display import Display, contrast_limits
 
 VOLUME = "pgrd_volume"  # metadata key: the volume a layer shows
+MODEL = "pgrd_model"  # and of a sample case: the name of the bundle that it is for
 LayerData = tuple[Any, dict[str, Any], str]
 MAX_LABEL = 32  # whole numbers up to here, few of them, are a mask and not an image
 

@@ -16,6 +16,7 @@ from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fi
 
 DEVICES = (("auto", "auto"), ("cpu", "CPU"), ("cuda", "GPU (CUDA)"), ("mps", "GPU (Apple)"))
 SOLVERS = (("", "model's own"), ("ddim", "DDIM"), ("ddpm", "DDPM"), ("dpmpp2m", "DPM-Solver++ (2M)"))
+GO = "Draw plausible segmentations of this image"
 
 
 class SamplePanel(QWidget):
@@ -77,7 +78,7 @@ class SamplePanel(QWidget):
         self.advanced.toggled.connect(more.setVisible)
         self.advanced.toggled.connect(lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced"))
         self.memory = faint()
-        self.go = button("Sample", "Draw plausible segmentations of this image", "sample", desk.sample)
+        self.go = button("Sample", GO, "sample", desk.sample)
         self.stop = button("Cancel", "Stop; what was drawn stays", "cancel", desk.cancel)
         self.bar = QProgressBar()
         self.bar.setObjectName("progress")
@@ -125,6 +126,7 @@ class SamplePanel(QWidget):
         self.memory.setText(memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples))
         self.go.setText(c.sample_text)
         self.go.setEnabled(c.can_sample)
+        self.go.setToolTip(s.unfit or GO)
         self.go.setVisible(not empty)
         self.stop.setVisible(c.can_cancel)
         self.bar.setVisible(c.can_cancel)

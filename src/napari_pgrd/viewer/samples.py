@@ -12,7 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_pgrd.io.nifti import read_labels, read_volume
 from napari_pgrd.io.samples import SampleCase, sample_cases
 from napari_pgrd.session.display import Display
-from napari_pgrd.viewer.reader import LayerData, layer_data
+from napari_pgrd.viewer.reader import MODEL, LayerData, layer_data
 
 OUTLINE = "pgrd_outline"  # metadata key of label layers that open as outlines
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7")  # Okabe and Ito's, without those of the embedded models
@@ -47,6 +47,7 @@ def _open(name: str) -> list[LayerData]:
     case = next(case for case in sample_cases() if case.name == name)
     volume = read_volume(case.image)
     image = layer_data(volume, f"{case.contrast} {case.name}")
+    image[1]["metadata"][MODEL] = case.bundle
     if len(case.labels) == 1:
         return [image]  # the truth is not given away
     viewer = napari.current_viewer()

@@ -150,18 +150,20 @@ class Saving:
     def save_as(self, folder: str) -> None:
         """Write the review to a folder ``NAME.pgrd``."""
         try:
-            running = self.running
-            there = running is not None or self.desk.prediction is not None
+            there = self.running is not None or self.desk.prediction is not None
             require(there, InputError, "Draw samples or start a correction first; there is no review yet.")
             self._look_at_all()
-            review = running.review if running is not None else self._review()
-            request = self.desk.request or review.request
-            changes = {"prediction": self.desk.prediction, "request": request, **self._rest()}
-            path = save(folder, replace(review, **changes))
+            path = save(folder, self.snapshot())
         except PgrdError as error:
             self._say(str(error))
         else:
             self._say(f"Saved as {path.name}.")
+
+    def snapshot(self) -> Review:
+        """The review as it stands now."""
+        review = self.running.review if self.running is not None else self._review()
+        request = self.desk.request or review.request
+        return replace(review, prediction=self.desk.prediction, request=request, **self._rest())
 
     def open(self, folder: str) -> None:
         """Bring a saved review back on the image that is open; the folder stays as it is."""
@@ -273,7 +275,7 @@ class Saving:
         if self._worker is not None:
             return  # when it has ended, it looks again
         self._saved = prediction
-        self._worker = FunctionWorker(running.update, prediction=prediction, request=request)
+        self._worker = FunctionWorker(running.put_samples, self.desk.state.bundle, prediction, request)
         self._worker.errored.connect(lambda error: self._say(str(error)))
         self._worker.finished.connect(self._samples_saved)  # type: ignore[arg-type]
         self._worker.start()
