@@ -20,7 +20,7 @@ from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.volume import Volume
 from tests.cli.conftest import Pgrd, write
-from tests.tiny import blob_volume
+from tests.tiny import blob_volume, make_tiny_bundle
 
 QUICK = ("--steps", 1, "--samples", 2, "--device", "cpu")
 
@@ -143,6 +143,21 @@ def test_both_panels_have_the_patients_right_on_the_left(tiny: Path, tmp_path: P
     row = imread(tmp_path / "picture.png")[273, :, :3].mean(-1)  # through the middle of both panels
     for panel in (row[200:380], row[800:980]):
         assert (np.diff(panel) <= 0.02).all() and panel[0] > panel[-1] + 0.2
+
+
+def test_slices_of_unknown_orientation_stand_as_they_are_stored(tmp_path: Path) -> None:
+    """A stack (column, row, slice) that grows brighter to the right and darker downwards."""
+    spec = Bundle.load(make_tiny_bundle(tmp_path / "tiny", scope={"start_plane": "sagittal"})).spec
+    column, row = np.meshgrid(np.arange(20.0), np.arange(24.0), indexing="ij")
+    stack = np.repeat((column - row)[..., None], 6, -1).astype(np.float32)
+    volume = Volume(stack[None], np.eye(4), spacing_known=False)
+    certain = np.zeros((3, *volume.shape), np.float32)
+    certain[0] = 1
+    picture(Aggregate(certain, tau=0.1).snapshot(), volume, spec, tmp_path / "picture.png")
+    grey = imread(tmp_path / "picture.png")[..., :3].mean(-1)
+    across, down = grey[273, 200:380], grey[180:380, 290]
+    assert across[-1] > across[0] + 0.2 and (np.diff(across) >= -0.02).all()
+    assert down[0] > down[-1] + 0.2 and (np.diff(down) <= 0.02).all()
 
 
 def test_boxes_and_paths_as_text() -> None:
