@@ -174,3 +174,24 @@ def test_a_correction_goes_on_beside_another_models_samples(review, qtbot, tmp_p
     assert [left.bundle for left in review.dock.saving.left] == ["tiny"]  # the first model's samples
     assert correction in review.viewer.layers
     np.testing.assert_array_equal(correction.data, corrected)
+
+
+def test_what_lies_outside_the_middle_is_said_to_count_as_background(strict, qtbot, tmp_path):
+    scope = {"sentence": "One blob in the middle.", "box_mm": (16, 16, 16)}
+    prepare = {"middle_only": True, "patch": (16, 16, 16)}
+    strict.desk.choose_bundle(str(make_tiny_bundle(tmp_path / "middle", name="middle", scope=scope, prepare=prepare)))
+    strict.desk.open(head(tmp_path, (40, 36, 32))[0])
+    assert "middle looks at the middle 16 x 16 x 16 voxels" in find(strict, "sentence").text()
+    assert find(strict, "sample").isEnabled()
+    type_number(strict, "samples", 2)
+    type_number(strict, "steps", 1)
+    click(strict, "sample")
+    wait(qtbot, lambda: strict.desk.worker is None and strict.desk.layers.turns.waiting == 0)
+    for mask in strict.desk.prediction.masks:
+        assert mask.shape == (40, 36, 32)
+        mask = np.array(mask)
+        mask[12:28, 10:26, 8:24] = 0
+        assert not mask.any()
+    click(strict, "place_box")
+    assert [hi - lo for lo, hi in strict.desk.state.box] == [16, 16, 16]
+    assert "looks at the middle" not in find(strict, "sentence").text()

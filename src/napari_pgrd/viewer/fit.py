@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_pgrd.engine.errors import PgrdError
-from napari_pgrd.engine.scope import ScopeError, check_scope, suggest_box
+from napari_pgrd.engine.scope import ScopeError, check_scope, middle_sentence, suggest_box
 from napari_pgrd.engine.spec import read_spec
 from napari_pgrd.engine.volume import Box
 from napari_pgrd.session.display import Display
@@ -30,7 +30,7 @@ class Fit:
         """Say at once whether this image is one for this model."""
         s = self.desk.state
         if self._judge():
-            s.sentence = s.unfit
+            s.sentence = s.unfit or self._narrow()
             if s.unfit and s.offered:
                 s.sentence = f"{s.unfit} {Path(s.offered).name} takes it as it is."
 
@@ -49,8 +49,13 @@ class Fit:
         except ScopeError as error:
             s.box_offered, s.offered, s.unfit = error.box is not None, self._other(), str(error)
         else:
-            s.box_offered, s.offered, s.unfit = False, "", ""
+            s.box_offered, s.offered, s.unfit = bool(self._narrow()), "", ""
         return True
+
+    def _narrow(self) -> str:
+        """What to say where the networks are not shown all of the image; "" where they are."""
+        desk = self.desk
+        return middle_sentence(desk.volume, desk.spec, desk.state.box) if desk.volume and desk.spec else ""
 
     # ---- another model
 
