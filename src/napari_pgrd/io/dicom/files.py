@@ -156,7 +156,7 @@ def _read(path: Path, **options: Any) -> Dataset | None:
             # What is deferred is looked up in the file by its place, and in a deflated one there is none.
             defer = None if deflated or "stop_before_pixels" not in options else DEFER
             dataset = dcmread(path, force=True, defer_size=defer, **options)
-            if not len(dataset):
+            if not len(dataset) and not len(dataset.file_meta):
                 return None
             syntax = dataset.file_meta.get("TransferSyntaxUID")
             if not (isinstance(syntax, UID) and syntax):

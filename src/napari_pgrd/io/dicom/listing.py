@@ -134,13 +134,13 @@ def list_series(path: str | os.PathLike[str]) -> list[SeriesInfo]:
     damaged = 0
     for file in found:
         head = read_header(file, TAGS)
-        if head is not None and str(head.file_meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
+        if head is not None and str(value_of(head.file_meta, "MediaStorageSOPClassUID")) == DIRECTORY:
             require(
                 file != path,
                 InputError,
                 "The file given is a DICOMDIR, a table of contents without images. Give the folder that it lies in.",
             )
-        elif head is not None and "SeriesInstanceUID" in head:
+        elif head is not None and "SeriesInstanceUID" in head and not _cut_off(head):
             heads.append((file, head))
         elif is_marked(file):
             damaged += 1
@@ -197,6 +197,17 @@ def _offer(scans: Sequence[SeriesInfo]) -> str:
     if not scans:
         return "There is no scan there that can be read."
     return f"Choose among: {'; '.join(one.text for one in scans)}."
+
+
+def _cut_off(head: Dataset) -> bool:
+    """Whether a file calls itself an image and ends before it says its size.
+
+    The name of its series may then be cut off, too, so it would be missed nowhere.
+    """
+    from pydicom.uid import UID
+
+    kind = value_of(head, "SOPClassUID") or value_of(head.file_meta, "MediaStorageSOPClassUID") or ""
+    return UID(str(kind)).name.endswith("Image Storage") and "Rows" not in head
 
 
 def _grouped(heads: Sequence[tuple[Path, Dataset]]) -> list[SeriesInfo]:
