@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Affine, Box, Reorder, Volume
-from napari_pgrd.io.nifti import read_labels
+from napari_pgrd.io.dicom.files import is_dicom
+from napari_pgrd.io.nifti import is_nifti, read_labels
 
 # For files round their geometry:
 NEAR = 0.1  # of a voxel: how far a corner may lie off
@@ -35,10 +36,16 @@ class Taken:
         ``(x, y, z)`` uint8: the bundle's label values, a new array.
     outside : int
         Voxels of any label that lie outside the box and were left out.
+    note : str
+        What the reader should know about how a DICOM Segmentation was read: a sentence, or nothing.
+    made : str
+        How that one was made, as it says itself: "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"; "" where nobody says.
     """
 
     values: NDArray[np.uint8]
     outside: int = 0
+    note: str = ""
+    made: str = ""
 
 
 def read_mask(path: str | os.PathLike[str], volume: Volume, spec: BundleSpec, box: Box | None = None) -> Taken:
@@ -47,15 +54,19 @@ def read_mask(path: str | os.PathLike[str], volume: Volume, spec: BundleSpec, bo
     Parameters
     ----------
     path : path
-        NIfTI with the bundle's label values, on the grid of the volume or on that of the box, its axes in any order.
+        NIfTI with the bundle's label values, on the grid of the volume or on that of the box, its axes in any order; or
+        a DICOM Segmentation with segments that the bundle knows, its frames in any order, see
+        :func:`napari_pgrd.io.dicom.seg_read.read_seg`.
 
     Raises
     ------
     InputError
         If the file cannot be read, is no mask, lies on another grid, or holds a label that the bundle does not know.
     """
-    labels, grid = read_labels(path)
     name = Path(path).name
+    if not is_nifti(path) and is_dicom(path):
+        return _take_seg(Path(path), volume, spec, box)
+    labels, grid = read_labels(path)
     require(
         grid.spacing_known or not volume.spacing_known,
         InputError,
@@ -70,6 +81,22 @@ def take_mask(
 ) -> Taken:
     """As :func:`read_mask`, for an array ``(x, y, z)`` of label values with its affine; ``name`` is for sentences."""
     taken = place_mask(labels, affine, volume, spec, box, name)
+    _some(taken, box, name)
+    return taken
+
+
+def _take_seg(path: Path, volume: Volume, spec: BundleSpec, box: Box | None) -> Taken:
+    from napari_pgrd.io.dicom.seg_read import read_seg
+
+    read = read_seg(path, volume, spec)
+    part = read.values if box is None else read.values[tuple(slice(lo, hi) for lo, hi in box)]
+    outside = int(np.count_nonzero(read.values)) - int(np.count_nonzero(part))
+    taken = Taken(np.array(part, np.uint8, order="C"), outside, read.note, read.made)
+    _some(taken, box, path.name)
+    return taken
+
+
+def _some(taken: Taken, box: Box | None, name: str) -> None:
     where = " inside the box" if box else ""
     require(
         bool(taken.values.any()),
@@ -77,7 +104,6 @@ def take_mask(
         f"{name} holds no label{where}, so there is nothing to correct. Choose another mask, or start from what the "
         "samples say.",
     )
-    return taken
 
 
 def place_mask(

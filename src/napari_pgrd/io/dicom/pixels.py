@@ -54,7 +54,7 @@ def values(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
         Naming the series and the image that cannot be decoded, is cut off, or claims more pixels than fit into its
         file or into memory.
     """
-    _check_claims(frames, series)
+    check_claims(frames, series)
     try:
         return _decoded(frames, series)
     except MemoryError as error:
@@ -72,7 +72,7 @@ def _decoded(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
         if frame.file != last:
             last, stored = frame.file, read_object(frame.file)
         where = f"In {series}, {frame.text}"
-        pixels = _pixels(stored, frame, where)
+        pixels = stored_pixels(stored, frame, where)
         with np.errstate(all="ignore"):
             out[:, :, k] = (pixels * np.float64(frame.slope) + frame.intercept).T
         require(
@@ -112,7 +112,7 @@ def _stored(value: int, bits: int, signed: bool) -> int:
     return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
 
 
-def _pixels(stored: Dataset | None, frame: Frame, where: str) -> NDArray[Any]:
+def stored_pixels(stored: Dataset | None, frame: Frame, where: str) -> NDArray[Any]:
     """``(row, column)`` stored values of a frame."""
     from pydicom.pixels.decoders.base import get_decoder
 
@@ -162,7 +162,7 @@ def _check_stream(stored: Dataset, frame: Frame, where: str) -> None:
     )
 
 
-def _check_claims(frames: Sequence[Frame], series: str) -> None:
+def check_claims(frames: Sequence[Frame], series: str) -> None:
     """A sentence unless all pixels fit into the limit, and each file's into the bytes that it has."""
     columns, rows = frames[0].size
     voxels = columns * rows * len(frames)
