@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from napari_pgrd.cli import bundles, comparing, fingerprint, inference, training
+from napari_pgrd.cli import batch, bundles, comparing, fingerprint, inference, training
 from napari_pgrd.engine.errors import PgrdError
 
 INTERRUPTED, REFUSED = 130, 2
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for command in (inference.predict, inference.evaluate, comparing.compare, inference.demo, inference.review):
     app.command()(command)
+app.command()(batch.batch)
 app.command()(fingerprint.fingerprint)
 app.add_typer(training.app, name="train")
 app.add_typer(bundles.app, name="bundle")

@@ -1,0 +1,161 @@
+"""Samples of one image from a cluster, in order and as they finish: what :func:`predict` yields, drawn elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from napari_pgrd.cluster import worker
+from napari_pgrd.cluster.address import Where
+from napari_pgrd.cluster.connection import Answer, Broken, Pool, connect
+from napari_pgrd.engine.aggregate import Aggregate, Prediction
+from napari_pgrd.engine.bundle import Bundle
+from napari_pgrd.engine.errors import DeviceError, InputError
+from napari_pgrd.engine.predict import Update, sampling_key
+from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.scope import check_scope
+from napari_pgrd.engine.volume import Volume
+
+BEAT_S = 0.2  # how long a cancel may wait
+
+
+def predict_at(
+    where: Where, volume: Volume, bundle: Bundle, request: Request = Request(), so_far: Prediction | None = None
+) -> Iterator[Update]:
+    """As :func:`~napari_pgrd.engine.predict.predict`, on the workers of a scheduler.
+
+    The voxels of the box (or of the whole image) and their affine travel, not the image's name or header; the bundle's
+    weights follow to workers that lack them. Samples are summed up here, in order, so that a prediction is the same as
+    one drawn here on the same kind of machine. Closing the generator stops the workers at their next network call.
+
+    Raises
+    ------
+    InputError, DeviceError, BundleError
+        As :func:`~napari_pgrd.engine.predict.predict` does.
+    ConnectionLostError
+        If nothing answers, or no longer; what was yielded stays good.
+    """
+    r = request.resolved(bundle.spec)
+    check_scope(volume, bundle.spec, r.box)
+    if r.locks is not None:
+        r = replace(r, locks=r.locks.on(volume.shape, r.box))
+    key = sampling_key(volume, bundle, request)
+    if so_far is not None and so_far.key != key:
+        so_far = None
+    yield _beat(so_far, r)
+    with connect(where) as client:
+        pool = Pool(client, bundle, where.address)
+        try:
+            yield from _Run(pool, volume, bundle, r, key, so_far).updates()
+        finally:
+            pool.close()
+
+
+def job_of(pool: Pool, volume: Volume, request: Request) -> worker.Job:
+    """What a worker is told: the part of the image that is asked for, and the request on it."""
+    part = volume.crop(request.box) if request.box else volume
+    asked = replace(request, box=None)
+    return worker.Job(pool.run, pool.bundle.digest, part.data, part.affine, part.spacing_known, asked)
+
+
+class _Run:
+    def __init__(
+        self,
+        pool: Pool,
+        volume: Volume,
+        bundle: Bundle,
+        request: Request,
+        key: tuple[object, ...],
+        so_far: Prediction | None,
+    ) -> None:
+        self.pool, self.request, self.bundle, self.key = pool, request, bundle, key
+        self.so_far = so_far
+        self.job = pool.hold(job_of(pool, volume, request))
+        self.wanted = request.samples or 0
+        self.first = so_far.samples if so_far is not None else 0
+        self.under_way: dict[int, float] = {}  # samples' worth of work done in each group that has not arrived
+        self.began = 0.0
+
+    def updates(self) -> Iterator[Update]:
+        self.pool.submit(worker.begin, self.job)
+        begun: worker.Begun | None = None
+        while begun is None:
+            found = self._answer()
+            if found is None:
+                yield self._waiting(self.first)
+            elif isinstance(found, worker.Begun):
+                begun = found
+        aggregate = Aggregate(begun.prior, None, self.key, self.so_far, 0.0, self.request.locks)
+
+        def snapshot() -> Prediction:
+            return replace(aggregate.snapshot(), drawn_on=begun.drawn_on)
+
+        yield Update("prior", self.first, self.wanted, self._fraction(self.first), prediction=snapshot())
+        self.began = time.monotonic()
+        starts = iter(range(self.first, self.wanted, begun.batch))
+        arrived: dict[int, worker.Group] = {}
+        drawn = self.first
+        while drawn < self.wanted:
+            # As many groups as there are workers, and one to follow each: results wait on workers, in their memory.
+            while len(self.under_way) + len(arrived) < 2 * max(1, self.pool.workers):
+                start = next(starts, None)
+                if start is None:
+                    break
+                stop = min(start + begun.batch, self.wanted)
+                self.pool.submit(worker.group, self.job, start, stop)
+                self.under_way[start] = 0.0
+            found = self._answer()
+            if isinstance(found, worker.Group):
+                self.under_way.pop(found.first, None)
+                arrived[found.first] = found
+            while drawn in arrived:
+                one = arrived.pop(drawn)
+                for note in one.notes:
+                    yield Update("note", drawn, self.wanted, self._fraction(drawn), note=note)
+                for behind, (mask, soft) in enumerate(zip(one.masks, one.soft, strict=True), 1):
+                    taken = aggregate.take(mask, soft)
+                    drawn += 1
+                    more = len(one.masks) - behind  # arrived already, so that progress never steps back
+                    yield self._progress("sample", drawn, more, index=drawn - 1, mask=taken, prediction=snapshot())
+            yield self._waiting(drawn) if self.pool.workers == 0 else self._progress("step", drawn)
+        yield Update("done", drawn, self.wanted, 1.0, 0.0, prediction=snapshot())
+
+    def _answer(self) -> worker.Begun | worker.Group | None:
+        """What arrives within a beat, or None; progress is noted."""
+        found = self.pool.next(BEAT_S)
+        if isinstance(found, Answer):
+            value: Any = found.value
+            if isinstance(value, worker.Refused):
+                raise InputError(value.sentence)
+            if isinstance(value, Broken):
+                raise DeviceError(value.sentence)
+            answer: worker.Begun | worker.Group | None = value
+            return answer
+        if isinstance(found, Mapping) and found.get("first") in self.under_way:
+            self.under_way[int(found["first"])] = float(found["done"])
+        return None
+
+    def _waiting(self, drawn: int) -> Update:
+        """A heartbeat before there is progress to show, or while nobody is there to make any."""
+        note = (
+            ""
+            if self.pool.workers
+            else f"{self.pool.name} has no workers any more; waiting for one. Cancel keeps samples."
+        )
+        return Update("note", drawn, self.wanted, self._fraction(drawn), note=note)
+
+    def _fraction(self, done: float) -> float:
+        return min(1.0, done / max(self.wanted, 1))
+
+    def _progress(self, kind: Any, drawn: int, arrived: int = 0, **sample: Any) -> Update:
+        done = min(self.wanted, drawn + arrived + sum(self.under_way.values()))
+        made = done - self.first
+        left = (self.wanted - done) * (time.monotonic() - self.began) / made if made > 0 else None
+        return Update(kind, drawn, self.wanted, self._fraction(done), left, **sample)
+
+
+def _beat(so_far: Prediction | None, request: Request) -> Update:
+    """Before the connection stands, so that a cancel is heard."""
+    return Update("note", so_far.samples if so_far is not None else 0, request.samples or 0, 0.0)

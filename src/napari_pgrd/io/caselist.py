@@ -1,0 +1,208 @@
+"""Images to be segmented one by one: those of a folder, or of a list in a text, CSV or JSON file.
+
+The channels of one case are files whose names end in ``_0000``, ``_0001`` ... as nnU-Net names them, or stand beside
+each other in a CSV or JSON file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.volume import Volume
+from napari_pgrd.io.cases import CHANNEL
+from napari_pgrd.io.nifti import SUFFIXES, is_nifti, read_volume, stem
+
+CASE_COLUMN, IMAGE_COLUMN = "case", re.compile(r"(image|channel)[ _-]?\w*", re.IGNORECASE)
+UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]')  # in a folder's name, on one system or another
+LONGEST = 120
+HOW = (
+    'Give a text file with a path a line, a CSV file with the columns "case" and "image" (or "image_0", "image_1" ... '
+    'for channels), or a JSON list of paths or of {"case": name, "images": [paths]}.'
+)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """One case: its name, and a file a channel, or a folder with a DICOM series."""
+
+    name: str
+    images: tuple[Path, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the contents of all its files; their names are not in it.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read.
+        """
+        state = hashlib.sha256()
+        for path in self.images:
+            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            for file in inside:
+                try:
+                    with open(file, "rb") as stream:
+                        state.update(hashlib.file_digest(stream, "sha256").digest())
+                except OSError as error:
+                    raise InputError(f"{path.name} cannot be read ({error.strerror}). Check the path.") from error
+            state.update(b"channel")
+        return state.hexdigest()
+
+
+def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] = ()) -> list[ImageFiles]:
+    """The cases of a folder or of a list, in its order.
+
+    Parameters
+    ----------
+    where : path
+        In a folder every image counts, and every folder in it that holds no NIfTI file but others, as a DICOM series
+        does. Paths in a list are relative to the list.
+    channels : int
+        How many the model wants: decides whether ``_0000`` is a channel's number or part of a name.
+    leave_out : sequence of paths
+        Folders that are not looked into, such as that of the results.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or folder, it lists nothing, a line cannot be understood, or two cases bear one name.
+        A file that is missing is left for its case to say.
+    """
+    path = Path(where)
+    require(path.exists(), InputError, f"There is no file or folder {path.name}. Check the path.")
+    if path.is_dir():
+        found = grouped(_inside(path, leave_out), channels)
+        require(
+            bool(found),
+            InputError,
+            f"{path.name} holds no {' or '.join(SUFFIXES)} file and no folder with a series. Check the path.",
+        )
+    else:
+        found = _listed(path, channels)
+        require(bool(found), InputError, f"{path.name} lists no image. {HOW}")
+    names = [case.name.casefold() for case in found]  # Windows and macOS tell no capitals apart
+    twice = sorted({case.name for case in found if names.count(case.name.casefold()) > 1})
+    require(
+        not twice,
+        InputError,
+        f"{len(twice)} names stand for several cases ({', '.join(twice[:3])}), whose results would lie in one folder. "
+        'Name each case, in the column "case" of a CSV file or in a JSON file.',
+    )
+    for case in found:
+        require(
+            0 < len(case.name) <= LONGEST and not UNFIT.search(case.name) and not case.name.startswith("."),
+            InputError,
+            f'{case.name!r} cannot be the name of a folder for results. Give a name without / \\ : * ? " < > |, that '
+            f"does not begin with a full stop and has at most {LONGEST} letters.",
+        )
+    return found
+
+
+def open_image(images: Sequence[Path]) -> Volume:
+    """The image of a case: a file a channel, or a folder with one DICOM series; raises an InputError as they do."""
+    if len(images) == 1 and images[0].is_dir():
+        from napari_pgrd.io.dicom.series import read_series  # pydicom, which few need
+
+        return read_series(images[0])
+    return read_volume(images)
+
+
+def grouped(paths: Iterable[Path], channels: int) -> list[ImageFiles]:
+    """Files as cases: by nnU-Net's channel numbers if all names end in one and they fit, else each by itself."""
+    files = list(paths)
+    by_case: dict[str, list[tuple[int, Path]]] = {}
+    for path in files:
+        found = CHANNEL.search(stem(path))
+        if found is None or path.is_dir():
+            return [ImageFiles(stem(p), (p,)) for p in files]
+        by_case.setdefault(CHANNEL.sub("", stem(path)), []).append((int(found[0][1:]), path))
+    ordered = {name: sorted(parts) for name, parts in by_case.items()}
+    numbers = [[n for n, _ in parts] for parts in ordered.values()]
+    # A year at the end of a name is no channel: some case must have all of them, and none one that there is not.
+    if list(range(channels)) not in numbers or any(n >= channels for each in numbers for n in each):
+        return [ImageFiles(stem(p), (p,)) for p in files]
+    return [ImageFiles(name, tuple(p for _, p in parts)) for name, parts in ordered.items()]
+
+
+def _inside(folder: Path, leave_out: Sequence[Path]) -> list[Path]:
+    left = {p.resolve() for p in leave_out}
+    seen = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.resolve() not in left]
+    images = [p for p in seen if p.is_file() and is_nifti(p)]
+    return images + [p for p in seen if p.is_dir() and _may_be_series(p)]
+
+
+def _may_be_series(folder: Path) -> bool:
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    return bool(files) and not any(is_nifti(p) for p in files)
+
+
+def _listed(path: Path, channels: int) -> list[ImageFiles]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        kind = path.suffix.lower()
+        if kind == ".json":
+            return _from_json(json.loads(text), path, channels)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} is no readable list of images. {HOW}") from error
+    if kind in (".csv", ".tsv"):
+        return _from_csv(text, path, channels)
+    lines = (line.strip() for line in text.splitlines())
+    return grouped([_at(path, line) for line in lines if line and not line.startswith("#")], channels)
+
+
+def _from_csv(text: str, path: Path, channels: int) -> list[ImageFiles]:
+    first = text.partition("\n")[0]
+    mark = max("\t;,", key=first.count)
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(cell.strip() for cell in row)]
+    head = [cell.strip() for cell in rows[0]] if rows else []
+    columns = [i for i, name in enumerate(head) if IMAGE_COLUMN.fullmatch(name)]
+    require(bool(columns), InputError, f"{path.name} has no column named image (its columns: {', '.join(head)}). {HOW}")
+    named = [i for i, name in enumerate(head) if name.lower() == CASE_COLUMN]
+    entries: list[tuple[str, list[Path]]] = []
+    for number, row in enumerate(rows[1:], 2):
+        cells = [row[i].strip() for i in columns if i < len(row) and row[i].strip()]
+        require(bool(cells), InputError, f"{path.name}, row {number}, names no image. {HOW}")
+        name = row[named[0]].strip() if named and named[0] < len(row) else ""
+        entries.append((name, [_at(path, cell) for cell in cells]))
+    return _entries(entries, channels)
+
+
+def _from_json(content: Any, path: Path, channels: int) -> list[ImageFiles]:
+    if isinstance(content, dict):
+        content = [{"case": name, "images": images} for name, images in content.items()]
+    require(isinstance(content, list), InputError, f"{path.name} is no list of images. {HOW}")
+    return _entries([_json_entry(entry, path) for entry in content], channels)
+
+
+def _json_entry(entry: Any, path: Path) -> tuple[str, list[Path]]:
+    name: Any = ""
+    images = entry
+    if isinstance(entry, dict):
+        name, images = entry.get("case", ""), entry.get("images", entry.get("image"))
+    images = [images] if isinstance(images, str) else images
+    good = isinstance(images, list) and bool(images) and all(isinstance(p, str) and p for p in images)
+    require(good and isinstance(name, str), InputError, f"{path.name}: {entry!r} is no image. {HOW}")
+    return name, [_at(path, p) for p in images]
+
+
+def _entries(entries: Sequence[tuple[str, list[Path]]], channels: int) -> list[ImageFiles]:
+    """Named cases as they are; single files without names are looked at together, as those of a folder."""
+    if all(not name and len(paths) == 1 for name, paths in entries):
+        return grouped([paths[0] for _, paths in entries], channels)
+    return [
+        ImageFiles(name or CHANNEL.sub("", stem(paths[0])) if len(paths) > 1 else name or stem(paths[0]), tuple(paths))
+        for name, paths in entries
+    ]
+
+
+def _at(path: Path, text: str) -> Path:
+    return path.parent / Path(text).expanduser()
