@@ -17,6 +17,7 @@ SOURCE = TOP / "src" / "napari_pgrd"
 FILES = sorted(SOURCE.rglob("*.py"))
 MAX_LINES = 350
 HEAVY = {"torch", "monai"}
+CHECKPOINT = SOURCE / "train" / "checkpoint.py"  # nnU-Net keeps its weights in one; nothing but numbers is made of it
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -56,8 +57,18 @@ def test_nothing_is_read_or_written_as_a_pickle(path: Path) -> None:
         if isinstance(node, ast.Import):
             assert not PICKLES & {a.name.partition(".")[0] for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert (node.module or "").partition(".")[0] not in PICKLES
+            names = {a.name for a in node.names} - ({"UnpicklingError"} if path == CHECKPOINT else set())
+            assert (node.module or "").partition(".")[0] not in PICKLES or not names
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}
+            allowed = {("torch", "load")} if path == CHECKPOINT else set()
+            assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")} - allowed
         elif isinstance(node, ast.keyword):
             assert node.arg != "allow_pickle"
+
+
+def test_the_one_reader_of_a_pickle_reads_weights_alone() -> None:
+    calls = [node for node in ast.walk(ast.parse(CHECKPOINT.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    loads = [call for call in calls if ast.unparse(call.func) == "torch.load"]
+    assert len(loads) == 1
+    told = {word.arg: ast.unparse(word.value) for word in loads[0].keywords}
+    assert told["weights_only"] == "True"

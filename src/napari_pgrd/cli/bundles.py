@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from napari_pgrd.cli import formats
 from napari_pgrd.cli.terminal import tell
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.spec import embedded, read_spec
 
 app = typer.Typer(help="Trained models: list, show, check, make.", no_args_is_help=True)
+app.command()(formats.schema)
+app.command("import-nnunet")(formats.import_nnunet)
 
 Which = Annotated[str, Argument(help="Name of an embedded bundle, or a bundle's folder.", show_default=False)]
 Given = Annotated[str, Option(help="Name of an embedded bundle, or a bundle's folder.", show_default=False)]
