@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from napari_pgrd.cli.dicom import Creator, Deidentify, Kinds, dicom_parts
 from napari_pgrd.cli.terminal import clock, parse_box, progress, shown, tell
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.request import Request
@@ -34,7 +35,10 @@ Method = Annotated[str | None, Option(help="One that the bundle offers ('pgrd bu
 
 
 def predict(
-    image: Annotated[list[Path], Argument(help="A NIfTI file, or one file a channel.", show_default=False)],
+    image: Annotated[
+        list[Path],
+        Argument(help="A NIfTI file, a DICOM folder or any file of it; or one a channel.", show_default=False),
+    ],
     out: Annotated[Path, Option(help="Folder for the results.", show_default=False)],
     bundle: BundleOption = DEFAULT_BUNDLE,
     method: Method = None,
@@ -48,14 +52,27 @@ def predict(
     correction: Annotated[Path | None, Option(help="A corrected label map, to sample around; with --locked.")] = None,
     locked: Annotated[Path | None, Option(help="A mask: where it is not 0, the correction is kept exactly.")] = None,
     lock_method: Annotated[str | None, Option(help="replacement, guidance or hint; default: the bundle's.")] = None,
+    series: Annotated[
+        list[str] | None, Option(help="Which series of a DICOM folder, by number; one a channel.")
+    ] = None,
+    prior_probabilities: Annotated[
+        Path | None, Option(help="Another model's map in place of the prior: NIfTI of x, y, z and class.")
+    ] = None,
     page: Annotated[bool, Option("--report", help="A report of the consensus, too: an HTML page.")] = False,
+    dicom: Kinds = None,
+    deidentify: Deidentify = False,
+    creator: Creator = "",
 ) -> None:
     """Segment an image: mask, samples, probability, variance, entropy, volumes and a manifest."""
     from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.io.dicom.planes import source_of
+    from napari_pgrd.io.images import read_image
     from napari_pgrd.io.locks import read_locks
-    from napari_pgrd.io.nifti import read_volume
+    from napari_pgrd.io.probabilities import read_probabilities
+    from napari_pgrd.session.dicom import own_files
     from napari_pgrd.session.export import PARTS, REPORT, check_destination, export
 
+    parts = dicom_parts(dicom, deidentify, creator)
     require(
         (correction is None) == (locked is None),
         InputError,
@@ -67,14 +84,20 @@ def predict(
         "--lock-method says how samples respect locks, but there are none. Give --correction and --locked, too.",
     )
     request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method, method=method)
-    volume, loaded = read_volume(image), Bundle.load(bundle)
+    volume, loaded = read_image(image, series or ()), Bundle.load(bundle)
     if correction is not None and locked is not None:
         request = replace(request, locks=read_locks(correction, locked, volume, loaded.spec))
-    source = [*image, *(path for path in (correction, locked) if path)]
+    if prior_probabilities is not None:
+        given = read_probabilities(prior_probabilities, volume, len(loaded.spec.labels))
+        request = replace(request, prior=given)
+    if parts is not None:
+        source_of(volume)  # before the time is spent
+    given_files = (path for path in (correction, locked, prior_probabilities) if path)
+    source = [*image, *own_files(volume), *given_files]
     check_destination(out, source)
     prediction = run(volume, loaded, request)
     what = (*PARTS, REPORT) if page else tuple(PARTS)
-    written = export(out, prediction, volume, loaded, request, what=what, source=source)
+    written = export(out, prediction, volume, loaded, request, what=what, source=source, dicom=parts)
     report(prediction, volume, loaded)
     print(f"Wrote {', '.join(path.name for path in written)} to {out}")
 
@@ -150,9 +173,11 @@ def demo(
     print(f"The picture is {out / 'uncertainty.png'}; masks, samples, maps and volumes lie beside it.")
 
 
-def review(image: Annotated[Path | None, Argument(help="A NIfTI file to open.", show_default=False)] = None) -> None:
+def review(
+    image: Annotated[Path | None, Argument(help="A NIfTI file or DICOM folder to open.", show_default=False)] = None,
+) -> None:
     """Open the window with the dock."""
-    require(image is None or image.is_file(), InputError, f"There is no file {image}. Check the path.")
+    require(image is None or image.exists(), InputError, f"There is no file {image}. Check the path.")
     require(has_display(), InputError, "There is no display to open a window on. Use 'pgrd predict' here.")
     from napari_pgrd.viewer.launch import review as window
 
