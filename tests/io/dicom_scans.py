@@ -68,14 +68,19 @@ def write_scan(
     shape: tuple[int, int, int] = (13, 9, 7),
     spacing: tuple[float, float, float] = (0.7, 1.3, 2.5),
     multiframe: bool = False,
+    values: np.ndarray | None = None,
 ) -> Scan:
-    """Write a series with file names and frames in no order; ``shape`` is columns, rows, slices."""
+    """Write a series with file names and frames in no order.
+
+    ``shape`` is columns, rows, slices, as are those of ``values``; without any they are random.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lps = np.eye(4)
     lps[:3, :3] = ORIENTATIONS[orientation] * np.array(spacing)
     lps[:3, 3] = (-31.25, 12.5, -40.125)
     rng = np.random.default_rng(7)
-    pixels = rng.integers(0, 900, shape[::-1]).astype(np.uint16)
+    shape = shape if values is None else values.shape
+    pixels = (rng.integers(0, 900, shape[::-1]) if values is None else np.rint(values.T)).astype(np.uint16)
     common = _common(shape, ENHANCED_MR if multiframe else CT)
     order = rng.permutation(shape[2]).tolist()
     if multiframe:

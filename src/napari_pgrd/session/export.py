@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import ExportError, InputError, require
 from napari_pgrd.engine.volume import Box, Volume, embed
+from napari_pgrd.io.dicom.planes import source_of
 from napari_pgrd.io.nifti import write_atomically, write_nifti
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
+from napari_pgrd.session.dicom import EVERY, DicomParts, making_of, own_files, write_part
 from napari_pgrd.session.report import Outcome, report_html
 from napari_pgrd.session.summary import ReviewSummary
 
@@ -44,6 +46,7 @@ def export(
     source: Sequence[str | os.PathLike[str]] = (),
     review: ReviewSummary | None = None,
     edit_log: bytes | None = None,
+    dicom: DicomParts | None = None,
 ) -> list[Path]:
     """Write results in the exact geometry of the volume, and a manifest that says how they came to be.
 
@@ -61,11 +64,13 @@ def export(
     correction : numpy.ndarray, optional
         ``(x, y, z)`` label values, on the volume's grid or on the request's box of it.
     source : sequence of paths
-        The image's own files, never overwritten.
+        The image's own files, never overwritten; those of a DICOM series need not be named.
     review : ReviewSummary, optional
         What the reader did, for manifest and report.
     edit_log : bytes, optional
         The correction's edit log, written as it is to ``edits.log``.
+    dicom : DicomParts, optional
+        What to write as DICOM, too, where the volume came from DICOM.
 
     Returns
     -------
@@ -75,7 +80,8 @@ def export(
     Raises
     ------
     ExportError
-        If the folder cannot be written, space runs out or a file of ``source`` would be overwritten.
+        If the folder cannot be written, space runs out or a file of ``source`` would be overwritten, or DICOM is asked
+        for and the volume did not come from it.
     """
     known = (*PARTS, REPORT)
     unknown = sorted(set(what) - set(known))
@@ -94,10 +100,13 @@ def export(
     if prediction is not None:
         there |= {"segmentation", *PARTS["maps"]} | ({"samples"} if prediction.masks else set())
     maps = [key for part in PARTS if part in what for key in PARTS[part] if key in there]
+    objects = dicom.names(there) if dicom is not None else {}
+    if dicom is not None and dicom.kinds:
+        source_of(volume)
     folder = Path(folder)
-    names = [*(f"{key}.nii.gz" for key in maps), VOLUMES]
+    names = [*(f"{key}.nii.gz" for key in maps), *objects, VOLUMES]
     names += [PAGE] * (REPORT in what and prediction is not None) + [EDITS] * (edit_log is not None)
-    _refuse_to_overwrite(source, [folder / name for name in names])
+    _refuse_to_overwrite([*source, *own_files(volume)], [folder / name for name in names])
     staging = _stage(folder)
     try:
         for key in maps:
@@ -117,6 +126,11 @@ def export(
             write_atomically(staging / PAGE, lambda path: path.write_bytes(page))
         if edit_log is not None:
             write_atomically(staging / EDITS, lambda path: path.write_bytes(edit_log))
+        for name, (kind, key) in objects.items():
+            assert dicom is not None
+            data = array(key, prediction, volume, bundle, request.box, correction)
+            making = making_of(key, prediction, bundle, request, staging / EDITS if edit_log is not None else None)
+            write_part(staging / name, kind, data, volume, bundle, making, dicom.ownership)
         manifest = {
             **made,
             **({"review": review.record()} if review else {}),
@@ -132,7 +146,7 @@ def export(
 def check_destination(folder: str | os.PathLike[str], source: Sequence[str | os.PathLike[str]] = ()) -> None:
     """Refuse, before anything is computed, a folder that cannot be written or where the source would be overwritten."""
     maps = [f"{key}.nii.gz" for keys in PARTS.values() for key in keys]
-    _refuse_to_overwrite(source, [Path(folder) / name for name in [*maps, VOLUMES, PAGE, EDITS, MANIFEST]])
+    _refuse_to_overwrite(source, [Path(folder) / name for name in [*maps, *EVERY, VOLUMES, PAGE, EDITS, MANIFEST]])
     _stage(Path(folder)).rmdir()
 
 
@@ -171,6 +185,7 @@ def _drawing(prediction: Prediction, bundle: Bundle, request: Request) -> dict[s
             "eta": r.eta,
             "box": r.box,
             **_locks(r),
+            **({"prior_probabilities": r.prior.digest} if r.prior else {}),
         },
         "device": kind,
         "precision": dtype,

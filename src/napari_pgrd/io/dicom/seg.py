@@ -103,16 +103,14 @@ def seg(
     marked = np.flatnonzero(pixels.any(axis=tuple(range(1, pixels.ndim))))
     part = slice(int(marked[0]), int(marked[-1]) + 1) if len(marked) else slice(0, len(slices))
     stand_ins = _stand_ins(slices, volume)
+    numbered = {label.value if kind == "LABELMAP" else k: label for k, label in enumerate(spec.labels[1:], 1)}
     with quiet():
         dataset = Segmentation(
             source_images=stand_ins[part],
             pixel_array=pixels[part],
             omit_empty_frames=False,
             segmentation_type=kind,
-            segment_descriptions=[
-                _segment(label, label.value if kind == "LABELMAP" else index, making)
-                for index, label in enumerate(spec.labels[1:], 1)
-            ],
+            segment_descriptions=[_segment(numbered[number], number, making) for number in sorted(numbered)],
             series_instance_uid=generate_uid(),
             series_number=_number(source.datasets[0]),
             sop_instance_uid=generate_uid(),

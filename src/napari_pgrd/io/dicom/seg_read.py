@@ -206,7 +206,7 @@ def _bits(dataset: Dataset, frames: int, rows: int, columns: int, name: str) -> 
     require(
         native and isinstance(packed, bytes) and size <= min(MAX_VOXELS, 8 * len(packed)),
         InputError,
-        f"{name} claims {frames} frames of {columns} x {rows} pixels, which its bytes cannot hold, or over the limit of "
+        f"{name} claims {frames} frames of {columns} x {rows} pixels, which its bytes cannot hold, or over a limit of "
         f"{MAX_VOXELS}. The file is cut off or damaged; export it again.",
     )
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size, bitorder="little")
