@@ -83,6 +83,16 @@ def test_structure_and_prior_figures(bundle: Bundle, tmp_path: Path) -> None:
         )  # bfloat16 on some machines
 
 
+def test_the_first_row_is_named_by_the_method(tmp_path: Path) -> None:
+    write_case(tmp_path, "case", 3)
+    labels = [{**label, "value": int(v)} for label, v in zip(LABELS, VALUES, strict=True)]
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "bundle", labels=labels, method="thresholded"))
+    found = pair(tmp_path / "images", tmp_path / "labels")
+    for asked, row in ((None, "thresholded"), ("pgrd", "pgrd"), ("tta", "tta")):
+        report = evaluate(bundle, found, Request(samples=2, method=asked, device="cpu"))
+        assert list(report["methods"]) == [row, "prior", "prior_scaled"]
+
+
 def test_any_orientation_gives_the_same_figures(bundle: Bundle, tmp_path: Path) -> None:
     figures = []
     for axes in ("RAS", "SLA", "PIR"):

@@ -46,7 +46,10 @@ def show(bundle: Which) -> None:
     print(f"  prior temperature {spec.prior_temperature:g}, tau {spec.tau:g}, weight of the mean {spec.mean_weight:g}")
     r = spec.reliability
     if r is not None:
-        print(f"  measured on {r.cases} validation cases: Dice {r.dice:.3f}")
+        readers = f" with {r.raters} readers each" if r.raters > 1 else ""
+        print(f"  measured on {r.cases} validation cases{readers}: Dice {r.dice:.3f}")
+        for name, value in r.among.items():
+            print(f"  {name} {value:.3f}")
         for name, held in r.volume_coverage.items():
             print(f"  the samples' 5-95 % range of volumes held the true {name} in {held} of {r.cases}")
         print(f"  {r.unanimous_error_share:.0%} of the remaining errors lie where all samples agree")
@@ -109,7 +112,7 @@ def card(
     bundle: Given,
     evaluation: Annotated[Path, Option(help="Report of 'pgrd evaluate'.", show_default=False)],
 ) -> None:
-    """Write an evaluation's figures into a bundle and its model card."""
+    """Attach an evaluation to a bundle: its numbers and reliability diagram, in bundle.json and the model card."""
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.train.card import card as write
 
@@ -118,4 +121,5 @@ def card(
     except (OSError, ValueError) as error:
         raise InputError(f"{evaluation.name} is no readable JSON file. Give the report of 'pgrd evaluate'.") from error
     made = write(Bundle.load(bundle), report)
-    print(f"Wrote MODEL_CARD.md and bundle.json of {made.spec.name}")
+    drawn = made.spec.reliability is not None and made.spec.reliability.diagram is not None
+    print(f"Wrote MODEL_CARD.md{', reliability.png' * drawn} and bundle.json of {made.spec.name}")

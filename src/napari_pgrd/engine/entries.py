@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from napari_pgrd.engine.netspec import (
     DenoiserConfig,
@@ -113,12 +113,43 @@ class Diffusion(Entry):
         return self.network.hints
 
 
+class Bins(BaseModel):
+    """Voxels in equal bins of confidence: how many, the sum of their confidences, how many of them are right."""
+
+    model_config = Frozen
+
+    count: tuple[int, ...]
+    confidence: tuple[float, ...]
+    right: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Bins:
+        if not len(self.count) == len(self.confidence) == len(self.right) > 0:
+            raise ValueError("a reliability diagram needs as many counts as confidences and right answers")
+        return self
+
+
+class Diagram(BaseModel):
+    """The reliability diagram of the validation cases near truth or prediction, all cases and raters together.
+
+    ``own`` are the bins of the bundle's method, ``prior`` those of its prior at the fitted temperature; ``command``
+    counted them.
+    """
+
+    model_config = Frozen
+
+    own: Bins
+    prior: Bins
+    command: str = ""
+
+
 class Reliability(BaseModel):
     """How far the samples may be believed, measured on the validation block.
 
     ``volume_coverage`` maps a label's name to how many of ``cases`` had their true volume inside the samples' 5-95 %
     range; ``interval_coverage`` the same for the conformal interval; ``unanimous_error_share`` is the part of the
-    consensus' errors where every sample agreed.
+    consensus' errors where every sample agreed. ``raters`` is the most that a case had; with several, ``among`` holds
+    what compares samples with raters, by the names of an evaluation.
     """
 
     model_config = Frozen
@@ -130,6 +161,9 @@ class Reliability(BaseModel):
     unanimous_error_share: float
     dice: float
     interval_coverage: dict[str, int] = {}
+    raters: int = Field(1, ge=1)
+    among: dict[str, float] = {}
+    diagram: Diagram | None = None
 
 
 class VolumeInterval(BaseModel):

@@ -22,6 +22,7 @@ from napari_pgrd.engine.volume import Volume
 from napari_pgrd.evaluate import metrics
 from napari_pgrd.evaluate.case import among, believe
 from napari_pgrd.evaluate.raters import majority
+from napari_pgrd.evaluate.reliability import Reliability
 from napari_pgrd.evaluate.surfaces import surfaces
 from napari_pgrd.evaluate.volumes import conformal_range
 from napari_pgrd.io.cases import CaseFiles, load_readers
@@ -35,6 +36,7 @@ MEANS = (
     "nll", "brier", "ece", "ece_roi", "adaptive_ece", "adaptive_ece_roi", "hd95", "nsd", "auroc_entropy_error",
     "spearman_entropy_error", "ause", "aurg", *SAMPLED,
 )  # fmt: skip
+POOLED = ("reliability", "reliability_roi")  # bins, of the voxels of all cases and raters together
 Row = dict[str, Any]
 Say = Callable[[float, str], None]  # fraction done, what is being done
 
@@ -47,8 +49,9 @@ def evaluate(
     Returns
     -------
     dict
-        ``cases``, ``methods`` (each with the numbers that ``definitions`` explains and its ``per_case`` rows), and what
-        made them. Numbers that need samples are None for the priors.
+        ``cases``, ``raters`` (the most that a case has), ``methods`` (each with the numbers that ``definitions``
+        explains, the bins of its reliability diagrams and its ``per_case`` rows), and what made them. Numbers that need
+        samples are None for the priors.
 
     Raises
     ------
@@ -61,8 +64,10 @@ def evaluate(
     runner = Runner(bundle, resolve(request.device))
     drawn = request.method or bundle.spec.method
     rows: dict[str, list[Row]] = {m: [] for m in (drawn, *PRIORS)}
+    raters = 0
     for i, case in enumerate(cases):
         volume, truths = load_readers(case, index)
+        raters = max(raters, len(truths))
 
         def heard(fraction: float, done: int = i, name: str = case.name) -> None:
             say((done + fraction) / len(cases), name)
@@ -77,6 +82,7 @@ def evaluate(
     asked = {k: v for k, v in asdict(request).items() if v is not None}
     return {
         "cases": len(cases),
+        "raters": raters,
         "methods": {m: summarise(found, names) for m, found in rows.items()},
         "bundle": {
             "name": bundle.spec.name,
@@ -161,11 +167,12 @@ def measure(
     name: str, p: NDArray[np.floating], truths: NDArray[np.int64], seconds: float, spacing: Sequence[float]
 ) -> Row:
     """What can be said of one case from its probabilities ``(K, x, y, z)`` and raters ``(R, x, y, z)`` alone."""
-    consensus, truth = p.argmax(0), majority(truths)
+    consensus, truth, believed = p.argmax(0), majority(truths), believe(p, truths)
     return {
         "case": name,
         "dice": metrics.dice(consensus, truth, len(p)),
-        **believe(p, truths).numbers,
+        **believed.numbers,
+        **{key: getattr(believed, key) for key in POOLED},
         **surfaces(consensus, truth, len(p), spacing)._asdict(),
         "seconds": seconds,
     }
@@ -191,7 +198,10 @@ def summarise(rows: Sequence[Row], names: Sequence[str]) -> Row:
     out["interval_coverage"] = {n: float(np.mean(h)) for n, h in held.items()} or None
     out["unanimous_error_share"] = sum(row["unanimous_errors"] for row in rows) / errors if sampled and errors else None
     out["seconds_per_case"] = _mean([row["seconds"] for row in rows])
-    out["per_case"] = [{**row, "dice": _by(names, row["dice"])} for row in rows]
+    out |= {key: Reliability.pooled(row[key] for row in rows).stored() for key in POOLED}
+    out["per_case"] = [
+        {**{k: v for k, v in row.items() if k not in POOLED}, "dice": _by(names, row["dice"])} for row in rows
+    ]
     return out
 
 

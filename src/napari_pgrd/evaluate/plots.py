@@ -84,6 +84,15 @@ def reliability(made: Row, path: Path) -> None:
     _save(figure, path)
 
 
+def diagram(systems: Mapping[str, Reliability], title: str, path: Path) -> None:
+    """One reliability diagram, for a model card."""
+    figure, (axes,) = _figure(1, 1, (4.8, 4.9))
+    draw_reliability(axes, systems)
+    axes.set_title(title)
+    _legend(figure, axes, len(systems))
+    _save(figure, path)
+
+
 def sparsification(made: Row, path: Path) -> None:
     """Mean error of what stays, and how far it lies above the best possible order."""
     known = {name: found for name, found in made["sparsification"].items() if found}
@@ -136,8 +145,8 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
     with rc_context(SIZE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns)
-    return figure, list(axes)
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
 
 
 def _legend(figure: Figure, axes: Axes, count: int) -> None:

@@ -52,6 +52,11 @@ class Reliability:
         return {key: getattr(self, key).tolist() for key in ("count", "confidence", "right")}
 
     @property
+    def edges(self) -> NDArray[np.float64]:
+        """``(BINS + 1,)``: where each bin begins and ends."""
+        return np.linspace(0, 1, len(self.count) + 1)
+
+    @property
     def mean_confidence(self) -> NDArray[np.float64]:
         """``(BINS,)``, NaN where a bin is empty."""
         return self._mean(self.confidence)

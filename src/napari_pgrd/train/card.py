@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_pgrd.engine.bundle import Bundle, save
@@ -10,26 +10,44 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.evaluate.evaluate import fitted
+from napari_pgrd.evaluate.plots import diagram
+from napari_pgrd.evaluate.reliability import Reliability as Counted
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import RESEARCH_USE
 
+RATED = {
+    "ged2": "GED²",
+    "hm_iou": "HM-IoU",
+    "diversity": "diversity of samples",
+    "rater_diversity": "diversity of readers",
+}
 NUMBERS = {
     "nll": "NLL, nats",
     "brier": "Brier score",
     "ece": "ECE, whole volume",
     "ece_roi": "ECE, region of interest",
+    "adaptive_ece": "adaptive ECE, whole volume",
     "adaptive_ece_roi": "adaptive ECE, region of interest",
+    "hd95": "HD95",
+    "nsd": "NSD",
     "auroc_entropy_error": "AUROC of entropy against error",
+    "spearman_entropy_error": "Spearman of entropy against error",
+    "ause": "AUSE",
+    "aurg": "AURG",
     "sample_dice": "Dice of single samples",
     "pairwise_dice": "Dice between samples",
     "unanimous_error_share": "errors where all samples agree",
     "seconds_per_case": "seconds per case",
 }
+PICTURE = "reliability.png"  # beside the card
+LEAST = 100  # voxels: a bin with fewer is not listed, as it is not drawn
 TITLES = {**{name: row.title for name, row in METHODS.items()}, "prior_scaled": "prior, scaled", "prior": "prior"}
 
 
 def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
-    """Write what an evaluation measured into ``bundle.json`` and ``MODEL_CARD.md``.
+    """Write what an evaluation measured into ``bundle.json`` and ``MODEL_CARD.md``, with a picture of its reliability.
+
+    The weights stay as they are, so any bundle can be given a new evaluation.
 
     Raises
     ------
@@ -63,11 +81,48 @@ def card(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
         "interval_coverage": {name: round(share * n) for name, share in (own.get("interval_coverage") or {}).items()},
         "unanimous_error_share": round(own["unanimous_error_share"] or 0.0, 4),
         "dice": round(own["dice"]["mean"], 4),
+        "raters": evaluation.get("raters", 1),
+        "among": {key: round(own[key], 4) for key in RATED if several(evaluation) and own.get(key) is not None},
+        "diagram": _counts(evaluation, own),
     }
     updated = save(bundle.folder, {**spec.model_dump(mode="json"), "reliability": reliability})
     text = write_card(updated.spec, evaluation)
+    if (curves := counted(updated.spec)) is not None:
+        diagram(curves, f"{spec.name}: voxels near truth or prediction", bundle.folder / PICTURE)
+    else:
+        (bundle.folder / PICTURE).unlink(missing_ok=True)
     write_atomically(bundle.folder / "MODEL_CARD.md", lambda path: path.write_text(text, encoding="utf-8"))
     return updated
+
+
+def several(evaluation: Mapping[str, Any]) -> bool:
+    """Whether cases had several readers."""
+    return any(m.get("rater_diversity") is not None for m in evaluation["methods"].values())
+
+
+def counted(spec: BundleSpec) -> dict[str, Counted] | None:
+    """The bins that the bundle keeps, by the method's title; None if it keeps none."""
+    kept = spec.reliability.diagram if spec.reliability is not None else None
+    if kept is None:
+        return None
+    bins = {TITLES[spec.method]: kept.own, TITLES["prior_scaled"]: kept.prior}
+    return {title: Counted.read(found.model_dump()) for title, found in bins.items()}
+
+
+def _counts(evaluation: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Bins for ``bundle.json``; None where the evaluation is of a version that counted none."""
+    found = {"own": own, "prior": evaluation["methods"].get("prior_scaled", {})}
+    if not all("reliability_roi" in m for m in found.values()):
+        return None
+    bins = {}
+    for name, m in found.items():
+        sums = m["reliability_roi"]
+        bins[name] = {
+            "count": [round(v) for v in sums["count"]],
+            "confidence": [round(v, 2) for v in sums["confidence"]],
+            "right": [round(v) for v in sums["right"]],
+        }
+    return {**bins, "command": evaluation.get("command", "")}
 
 
 def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
@@ -97,9 +152,11 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "## Training",
         _training(spec),
         "## Measured",
-        f"{evaluation['cases']} validation cases, {asked['samples']} samples{_steps(asked)}, "
+        f"{evaluation['cases']} validation cases{_readers(r.raters)}, {asked['samples']} samples{_steps(asked)}, "
         f"seed {asked['seed']}, {evaluation['device']} in {evaluation['precision']}.",
         _table(evaluation),
+        *_reliability(spec),
+        "## Definitions",
         "\n".join(f"- {key}: {text}" for key, text in evaluation["definitions"].items()),
         "## Commands",
         "```\n" + "\n".join([*p.get("commands", []), evaluation.get("command", "pgrd evaluate")]) + "\n```",
@@ -109,6 +166,34 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
 
 def _steps(asked: Mapping[str, Any]) -> str:
     return f" of {asked['steps']} {asked['solver']} steps" if "solver" in asked else ""
+
+
+def _readers(raters: int) -> str:
+    return f" with {raters} readers each" if raters > 1 else ""
+
+
+def _reliability(spec: BundleSpec) -> list[str]:
+    """The diagram, what it shows and its numbers."""
+    r, curves = spec.reliability, counted(spec)
+    if r is None or r.diagram is None or curves is None:
+        return []
+    (mine, own), (theirs, prior) = curves.items()
+    pooled = f" and all {r.raters} readers" if r.raters > 1 else ""
+    text = (
+        f"Every voxel near truth or prediction of the {r.cases} validation cases{pooled}, {own.count.sum():.0f} "
+        "answers together: how often the most probable label was right, against the probability that it was given. On "
+        "the dotted line the two agree; below it the model is surer than right. Error of all these voxels together "
+        f"{own.ece:.4f}, {theirs} {prior.ece:.4f}. Counted by the last of the commands below; the counts are in "
+        "bundle.json."
+    )
+    head = ["confidence", f"voxels, {mine}", "mean confidence", "share right", f"share right, {theirs}"]
+    rows = [head, ["---"] * len(head)]
+    for i, (low, high) in enumerate(zip(own.edges[:-1], own.edges[1:], strict=True)):
+        if own.count[i] >= LEAST:
+            other = f"{prior.accuracy[i]:.3f}" if prior.count[i] >= LEAST else ""
+            cells = (f"{own.count[i]:.0f}", f"{own.mean_confidence[i]:.3f}", f"{own.accuracy[i]:.3f}", other)
+            rows.append([f"{low:.2f} to {high:.2f}", *cells])
+    return ["## Reliability", f"![Reliability diagram of {spec.name}]({PICTURE})", text, _markdown(rows)]
 
 
 def _training(spec: BundleSpec) -> str:
@@ -151,11 +236,26 @@ def _training(spec: BundleSpec) -> str:
 def _table(evaluation: Mapping[str, Any]) -> str:
     methods = {key: evaluation["methods"][key] for key in TITLES if key in evaluation["methods"]}
     rows = [["", *(TITLES[key] for key in methods)], ["---"] * (len(methods) + 1)]
+
+    def number(key: str, title: str) -> None:
+        values = [m.get(key) for m in methods.values()]
+        if any(v is not None for v in values):  # an evaluation of an earlier version has fewer
+            rows.append([title, *("" if v is None else f"{v:.4f}" for v in values)])
+
+    if several(evaluation):  # what samples are for comes first
+        for key, title in RATED.items():
+            number(key, title)
     rows.append(["Dice, mean (std)", *(f"{m['dice']['mean']:.4f} ({m['dice']['std']:.4f})" for m in methods.values())])
     for name in next(iter(methods.values()))["dice"]["per_class"]:
         rows.append([f"Dice, {name}", *(f"{m['dice']['per_class'][name]:.4f}" for m in methods.values())])
     for key, title in NUMBERS.items():
-        rows.append([title, *("" if m[key] is None else f"{m[key]:.4f}" for m in methods.values())])
+        number(key, title)
+    for key in ("ged2", "hm_iou", "diversity") if not several(evaluation) else ():
+        number(key, RATED[key])
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
