@@ -34,6 +34,8 @@ class ReviewState:
     source: str = ""  # name of the image layer
     bundle: str = ""  # embedded name or folder
     device: str = "auto"
+    cluster: str = ""  # a scheduler's address; empty: this computer
+    insecure: bool = False  # plain tcp to another machine is allowed
     steps: int = 8
     samples: int = 16
     seed: int = 0
@@ -47,6 +49,7 @@ class ReviewState:
     sentence: str = ""  # what the reader must know now
     unfit: str = ""  # why the image cannot be sampled as it is; empty if it can
     box_offered: bool = False
+    here_offered: bool = False  # the cluster failed; this computer would not
     offered: str = ""  # another bundle, which takes the image as it is
     box: Box | None = None  # the placed box, in source indices
     exported: str = ""  # folder

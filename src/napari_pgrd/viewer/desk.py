@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 from psygnal import Signal
 
+from napari_pgrd.cluster.address import Where
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.scope import ScopeError, check_scope
@@ -56,6 +57,7 @@ class Desk:
         self.worker: GeneratorWorker[Update, None, None] | None = None
         self._drawing = DrawingTime()
         self._told = 0.0  # when progress was last shown
+        self._away = False  # the run is a cluster's
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
         viewer.layers.events.renamed.connect(self._layers_changed)
@@ -194,15 +196,24 @@ class Desk:
 
     # ---- sampling
 
-    def sample(self) -> None:
+    def where(self) -> Where | None:
+        """The cluster that samples are drawn on; None is this computer. Raises an InputError if it cannot be used."""
+        s = self.state
+        return Where(s.cluster, s.insecure) if s.cluster else None
+
+    def sample_here(self) -> None:
+        """Draw on this computer what a cluster did not; its address stays for the next time."""
+        self.sample(here=True)
+
+    def sample(self, here: bool = False) -> None:
         """Draw the samples that are wanted and not yet there."""
         try:
-            self._start()
+            self._start(None if here else self.where())
         except PgrdError as error:
             self.state.sentence = str(error)
             self.state.box_offered = isinstance(error, ScopeError) and error.box is not None
 
-    def _start(self) -> None:
+    def _start(self, where: Where | None) -> None:
         s = self.state
         require(s.phase in (Phase.READY, Phase.REVIEWING), InputError, "Open an image first; a run may be under way.")
         require(self.spec is not None, InputError, "Choose a model bundle first.")
@@ -218,11 +229,13 @@ class Desk:
             self._forget(recycle=self.request is not None and self.request.box == box)
         self.layers.begin(Display.of(self.volume, box), self.spec)
         self.request = request
-        s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, "Loading the model ...", ""
+        starting = "Loading the model ..." if where is None else f"Connecting to {where.address} ..."
+        s.sentence, s.progress, s.progress_text, s.exported = "", 0.0, starting, ""
+        s.here_offered, self._away = False, where is not None
         s.drawn_settings = s.settings
         s.phase = Phase.RUNNING
         self._drawing = DrawingTime(s.seconds if more else 0.0)
-        self.worker = sampling_worker(self.volume, s.bundle, self.request, self.prediction)
+        self.worker = sampling_worker(self.volume, s.bundle, self.request, self.prediction, where)
         self.worker.yielded.connect(self._updated)
         self.worker.errored.connect(self._failed)
         self.worker.finished.connect(self._finished)  # type: ignore[arg-type]
@@ -297,6 +310,7 @@ class Desk:
 
     def _failed(self, error: Exception) -> None:
         self.state.sentence = str(error)
+        self.state.here_offered = self._away
 
     def _finished(self) -> None:
         if self.worker is None:
@@ -317,6 +331,7 @@ class Desk:
         self.prediction = None
         s = self.state
         s.drawn, s.seconds, s.drawn_settings, s.exported = 0, 0.0, (), ""
+        s.here_offered = False
         if s.phase is Phase.REVIEWING:
             s.phase = Phase.READY
         self.predicted.emit()

@@ -98,6 +98,9 @@ class ReviewDock(QWidget):
         self.place = button("", "A box you can drag onto the structure", "place_box", self.desk.fit.place_box)
         use = self.desk.fit.use_offered
         self.other = button("", "Choose the model that takes this image as it is", "use_offered", use)
+        self.here = button(
+            "Sample on this computer", "Draw here what the cluster did not", "sample_here", self.desk.sample_here
+        )
         self.tabs = QTabWidget()
         self.tabs.setObjectName("tabs")
         panels = {
@@ -126,7 +129,8 @@ class ReviewDock(QWidget):
         keys.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         foot = row(faint(RESEARCH), keys)
         left = LeftPanel(self.saving)
-        for widget in (self.headline, self.sentence, left, self.place, self.other, self.tabs, self.onward, foot):
+        offers = (self.here, self.place, self.other)
+        for widget in (self.headline, self.sentence, left, *offers, self.tabs, self.onward, foot):
             layout.addWidget(widget)
         layout.setStretchFactor(self.tabs, 1)
         self._phase = self.desk.state.phase
@@ -158,6 +162,7 @@ class ReviewDock(QWidget):
         if spec is not None and spec.scope.box_text:
             self.place.setText(f"Place a {spec.scope.box_text} box")
         self.place.setVisible(s.box_offered)
+        self.here.setVisible(s.here_offered and c.can_sample)
         self.other.setText(f"Use {Path(s.offered).name}")
         self.other.setVisible(bool(s.offered))
         if self._phase is Phase.RUNNING and s.phase is Phase.REVIEWING:

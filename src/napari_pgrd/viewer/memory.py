@@ -33,6 +33,7 @@ class Memory:
         if was.bundle and was.bundle != state.bundle and not self.desk.fit.meant:
             self.desk.try_bundle(was.bundle)
         state.device, state.solver = was.device, was.solver
+        state.cluster, state.insecure = was.cluster, was.insecure
         if was.samples and was.bundle in ("", state.bundle):
             state.samples = min(was.samples, MAX_SAMPLES)
         self._planes_due, self._heat_due = was.planes, was.heat
@@ -41,7 +42,7 @@ class Memory:
         s, before = self.desk.state, self._phase
         self._phase = s.phase
         if s.phase is Phase.RUNNING:
-            settings.save(bundle=s.bundle, device=s.device, solver=s.solver)
+            settings.save(bundle=s.bundle, device=s.device, solver=s.solver, cluster=s.cluster, insecure=s.insecure)
             if self.desk.spec is not None and self.desk.spec.row(s.method or None).most is None:
                 settings.save(samples=s.samples)  # one, where there can be but one, is no choice
         elif before is Phase.RUNNING and s.phase is Phase.REVIEWING and self.views.heat_shown == "off":

@@ -124,7 +124,7 @@ class Resampling:
         self._locks = Locks(mask, index[now], region, None if region is None else desk.prediction)
         self._of, self._reached = (self.corrections.layer, now), self.reach
         self._request = replace(desk.request, samples=desk.prediction.samples, locks=self._locks)
-        self.worker = sampling_worker(desk.volume, desk.state.bundle, self._request, None)
+        self.worker = sampling_worker(desk.volume, desk.state.bundle, self._request, None, desk.where())
         self.worker.yielded.connect(self._updated)
         self.worker.errored.connect(lambda error: self._say(str(error)))
         self.worker.finished.connect(self._finished)  # type: ignore[arg-type]

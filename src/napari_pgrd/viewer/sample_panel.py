@@ -12,6 +12,7 @@ from napari_pgrd.session.estimate import memory_sentence
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.about import AboutModel
 from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.remote_panel import RemotePanel, sent_sentence
 from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fill, note, row
 
 DEVICES = (("auto", "auto"), ("cpu", "CPU"), ("cuda", "GPU (CUDA)"), ("mps", "GPU (Apple)"))
@@ -58,7 +59,7 @@ class SamplePanel(QWidget):
         self.advanced = QToolButton()
         self.advanced.setObjectName("advanced")
         self.advanced.setText("\u25b8 Advanced")
-        self.advanced.setToolTip("Method, seed and solver")
+        self.advanced.setToolTip("Method, seed, solver, and a cluster to draw on")
         self.advanced.setCheckable(True)
         self.seed = QSpinBox()
         self.seed.setObjectName("seed")
@@ -74,6 +75,8 @@ class SamplePanel(QWidget):
         more_form.addRow(self.method_name, self.method)
         more_form.addRow("Seed", self.seed)
         more_form.addRow("Solver", self.solver)
+        self.remote = RemotePanel(desk)
+        more_form.addRow(self.remote)
         more.setVisible(False)
         self.advanced.toggled.connect(more.setVisible)
         self.advanced.toggled.connect(lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced"))
@@ -123,7 +126,8 @@ class SamplePanel(QWidget):
             choice.setEnabled(c.can_choose)
         self.steps.show_value(s.steps)
         self.samples.show_value(s.samples)
-        self.memory.setText(memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples))
+        needs = memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples)
+        self.memory.setText(sent_sentence(s.cluster) or needs)
         self.go.setText(c.sample_text)
         self.go.setEnabled(c.can_sample)
         self.go.setToolTip(s.unfit or GO)

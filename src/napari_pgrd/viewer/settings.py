@@ -26,8 +26,10 @@ class Remembered:
     ----------
     bundle : str
         Embedded name or folder; empty for the first embedded one.
-    device, solver, heat : str
+    device, solver, cluster, heat : str
         As :class:`~napari_pgrd.session.state.ReviewState` and the heat combo name them.
+    insecure : bool
+        Whether a plain connection to that cluster was allowed.
     samples : int
         0: as many as the bundle proposes.
     initials : str
@@ -43,6 +45,8 @@ class Remembered:
     initials: str = ""
     planes: bool = False
     heat: str = "off"
+    cluster: str = ""
+    insecure: bool = False
 
 
 def load() -> Remembered:

@@ -10,12 +10,13 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from superqt.utils import GeneratorWorker, WorkerBase
 
+from napari_pgrd.cluster.address import Where
 from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.viewer import collector
@@ -36,20 +37,31 @@ if TYPE_CHECKING:
 atexit.register(WorkerBase.await_workers)
 
 
+class SamplingWorker(GeneratorWorker["Update", None, None]):
+    """A run in a thread, which also ends there: hanging up on a cluster would hold the window up."""
+
+    def work(self) -> Exception | None:
+        """As a generator's worker does, then close the generator."""
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
+
+
 def sampling_worker(
-    volume: Volume, bundle: str, request: Request, so_far: Prediction | None
+    volume: Volume, bundle: str, request: Request, so_far: Prediction | None, where: Where | None = None
 ) -> GeneratorWorker[Update, None, None]:
-    """A worker that yields every :class:`Update` of one run; connect, then start it."""
-    return GeneratorWorker(_run, volume, bundle, request, so_far)
+    """A worker that yields every :class:`Update` of one run, drawn here or on a cluster; connect, then start it."""
+    return SamplingWorker(_run, volume, bundle, request, so_far, where)
 
 
-def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | None) -> Generator[Update, None, None]:
+def _run(
+    volume: Volume, bundle: str, request: Request, so_far: Prediction | None, where: Where | None
+) -> Generator[Update, None, None]:
     load_early().join()
     _yield_to_the_window()
     try:
-        from napari_pgrd.engine.predict import predict
-
-        for update in predict(volume, _cached(bundle), request, so_far):
+        for update in _updates(volume, _cached(bundle), request, so_far, where):
             if update.prediction is not None:
                 # Computed here and cached, so that the window has nothing left to do but draw.
                 _ = update.prediction.consensus, update.prediction.entropy, update.prediction.variance
@@ -59,6 +71,18 @@ def _run(volume: Volume, bundle: str, request: Request, so_far: Prediction | Non
     except Exception as error:
         # superqt swallows every RuntimeError of a generator, which would leave the window busy for ever.
         raise PgrdError(f"Sampling stopped: {type(error).__name__}: {error}") from error
+
+
+def _updates(
+    volume: Volume, bundle: Bundle, request: Request, so_far: Prediction | None, where: Where | None
+) -> Iterator[Update]:
+    if where is None:
+        from napari_pgrd.engine.predict import predict
+
+        return predict(volume, bundle, request, so_far)
+    from napari_pgrd.cluster.sampling import predict_at
+
+    return predict_at(where, volume, bundle, request, so_far)
 
 
 _loading: list[threading.Thread] = []
