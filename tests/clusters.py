@@ -1,4 +1,4 @@
-"""A real cluster of processes on this machine, for tests; started once, as that takes longer than any test."""
+"""Real clusters for tests; started once for a file, as that takes longer than most tests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 
 from napari_pgrd.cluster.connection import local_cluster
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    """Of two workers."""
+    """Of two worker processes, as the program starts them."""
     with local_cluster(2, "cpu") as client:
-        client.wait_for_workers(2, timeout=300)
+        client.wait_for_workers(2, timeout=600)
         yield client
 
 
@@ -25,6 +26,16 @@ def client() -> Iterator[Any]:
 def address(client: Any) -> str:
     """Where its scheduler listens."""
     return str(client.scheduler.address)
+
+
+@pytest.fixture(scope="module")
+def near() -> Iterator[Any]:
+    """A client of two workers that are threads of this process: reached by TCP like any, and quick to start."""
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        yield client
 
 
 def kill_workers(client: Any) -> list[int]:

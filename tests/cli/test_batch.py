@@ -18,12 +18,16 @@ import numpy as np
 import psutil
 import pytest
 
+from napari_pgrd.cluster.address import Where
 from napari_pgrd.cluster.batch import Batch
 from napari_pgrd.cluster.results import Results
+from napari_pgrd.cluster.sampling import predict_at
 from napari_pgrd.cluster.summary import write_summary
 from napari_pgrd.engine.bundle import Bundle
+from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
 from napari_pgrd.io.caselist import find_images
+from napari_pgrd.io.nifti import read_volume
 from tests.cli.conftest import Pgrd, write
 from tests.clusters import address, client, kill_workers, listening
 from tests.tiny import blob_volume, make_tiny_bundle
@@ -155,6 +159,19 @@ def test_workers_killed_in_the_middle_change_nothing(tiny: Path, images: Path, t
     assert disturbed == calm and len(calm) == 3 * len(FILES) + 2
 
 
+def test_samples_for_the_window_survive_killed_workers(tiny: Path, images: Path, client: Any, address: str) -> None:
+    volume, bundle = read_volume(images / "blob_0.nii.gz"), Bundle.load(tiny)
+    request = Request(samples=4, steps=12)
+    *_, here = predict(volume, bundle, request)
+    killed: list[int] = []
+    for update in predict_at(Where(address), volume, bundle, request):
+        if not killed and update.kind == "step" and 0 < update.fraction < 1:
+            killed = kill_workers(client)
+    assert killed and update.prediction is not None and here.prediction is not None
+    assert np.array_equal(np.stack(update.prediction.masks), np.stack(here.prediction.masks))
+    assert np.array_equal(update.prediction.probability, here.prediction.probability)
+
+
 def test_a_case_that_ends_every_worker_fails_alone(
     tiny: Path, images: Path, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +296,8 @@ def refused_late(pgrd: Pgrd, *words: object) -> str:
     return result.err
 
 
-def test_nobody_answers(pgrd: Pgrd, tiny: Path, images: Path, tmp_path: Path) -> None:
+def test_nobody_answers(pgrd: Pgrd, tiny: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_pgrd.cluster.connection.CONNECT_S", 2)
     said = refused_late(pgrd, images, "--bundle", tiny, "--out", tmp_path / "o", "--scheduler", "localhost:9")
     assert "Nothing that can be used answers at tcp://localhost:9" in said
     assert [row["state"] for row in table(tmp_path / "o")] == ["not done"] * 3

@@ -16,7 +16,7 @@ from napari_pgrd.cluster.address import ConnectionLostError, Where
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 
-CONNECT_S, WORKERS_S = 10, 300
+CONNECT_S, WORKERS_S = 30, 300
 LOOK_S = 5.0
 CORES = 4  # to a worker, where there is no GPU
 MISSING = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent import futures
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -44,13 +46,39 @@ def predict_at(
     key = sampling_key(volume, bundle, request)
     if so_far is not None and so_far.key != key:
         so_far = None
-    yield _beat(so_far, r)
-    with connect(where) as client:
-        pool = Pool(client, bundle, where.address)
-        try:
-            yield from _Run(pool, volume, bundle, r, key, so_far).updates()
-        finally:
-            pool.close()
+    with ExitStack() as stack:
+        # In a thread of its own, as it may take long, and a cancel is to be heard.
+        opening = stack.enter_context(_patient()).submit(_Line, where)
+        stack.callback(opening.add_done_callback, _hang_up)
+        while not opening.done():
+            yield Update("note", so_far.samples if so_far is not None else 0, r.samples or 0, 0.0)
+            futures.wait([opening], BEAT_S)
+        pool = Pool(opening.result().client, bundle, where.address)
+        stack.callback(pool.close)
+        yield from _Run(pool, volume, bundle, r, key, so_far).updates()
+
+
+class _Line:
+    """A connection that stands."""
+
+    def __init__(self, where: Where) -> None:
+        self.stack = ExitStack()
+        self.client = self.stack.enter_context(connect(where))
+
+
+def _hang_up(opening: futures.Future[_Line]) -> None:
+    if opening.exception() is None:
+        opening.result().stack.close()
+
+
+@contextmanager
+def _patient() -> Iterator[futures.Executor]:
+    """A thread that nobody waits for."""
+    executor = futures.ThreadPoolExecutor(1, "pgrd connect")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False)
 
 
 def job_of(pool: Pool, volume: Volume, request: Request) -> worker.Job:
@@ -154,8 +182,3 @@ class _Run:
         made = done - self.first
         left = (self.wanted - done) * (time.monotonic() - self.began) / made if made > 0 else None
         return Update(kind, drawn, self.wanted, self._fraction(done), left, **sample)
-
-
-def _beat(so_far: Prediction | None, request: Request) -> Update:
-    """Before the connection stands, so that a cancel is heard."""
-    return Update("note", so_far.samples if so_far is not None else 0, request.samples or 0, 0.0)
