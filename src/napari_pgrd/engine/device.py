@@ -55,9 +55,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory", "alloc failed")
-    )
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "alloc failed", "alloc_failed", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
 def free_memory(device: torch.device) -> int | None:

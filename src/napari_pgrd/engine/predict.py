@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_pgrd.engine.aggregate import Aggregate, Prediction, hard
 from napari_pgrd.engine.bundle import Bundle
-from napari_pgrd.engine.device import autocast, free_memory, is_out_of_memory, precision, resolve
+from napari_pgrd.engine.device import free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError
 from napari_pgrd.engine.grid import padded_shape, target_shape
-from napari_pgrd.engine.methods import Kit
+from napari_pgrd.engine.heartbeat import Beat, beating
 from napari_pgrd.engine.prediction import Floats
 from napari_pgrd.engine.preprocess import Restore, known_voxels, prepare
 from napari_pgrd.engine.request import Request
-from napari_pgrd.engine.sampler import Case, Known, Sampler, sample_rng
+from napari_pgrd.engine.runner import Runner as Runner
+from napari_pgrd.engine.sampler import Case, Known
 from napari_pgrd.engine.scope import check_scope, middle_sentence
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
+from napari_pgrd.engine.windows import Size, size_of, smaller
+
+STATES = 8  # arrays of a sample's size that a step of the sampler holds at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,49 +51,6 @@ class Update:
     prediction: Prediction | None = None
     note: str = ""
     soft: Floats | None = field(default=None, repr=False)
-
-
-class Runner:
-    """A method's networks on one device, as plain callables; None is the bundle's own method."""
-
-    def __init__(self, bundle: Bundle, device: torch.device, method: str | None = None) -> None:
-        self.device, self.spec = device, bundle.spec
-        self.row, self.entry = bundle.spec.row(method), bundle.spec.entry(method)
-        self.prior_net, *self.nets = bundle.networks(device.type, method)
-
-    @torch.no_grad()
-    def logits(self, image: Tensor) -> Tensor:
-        """Prior logits ``(m, K, *spatial)``, float32."""
-        with autocast(self.device):
-            out: Tensor = self.prior_net(image)
-        return out.float()
-
-    def prior(self, image: Tensor) -> Tensor:
-        """pi: the scaled softmax of the prior."""
-        return torch.softmax(self.logits(image) / self.spec.prior_temperature, 1)
-
-    def call(self, net: nn.Module, *inputs: Any) -> Tensor:
-        """One call in the device's precision, float32; whether gradients are kept is the sampler's to say.
-
-        A number becomes a tensor of it, one for each hypothesis of the first input.
-        """
-        m = len(inputs[0])
-        given = [torch.full((m,), x, device=self.device) if isinstance(x, (int, float)) else x for x in inputs]
-        with autocast(self.device):
-            out: Tensor = net(*given)
-        return out.float()
-
-    def denoise(self, *inputs: Any) -> Tensor:
-        """The first of the method's own networks, as :data:`~napari_pgrd.engine.sampler.Denoise`."""
-        return self.call(self.nets[0], *inputs)
-
-    def rngs(self, seed: int, indices: Iterable[int]) -> list[np.random.Generator]:
-        """The randomness of these samples; in 2D, of each of their slices."""
-        return [sample_rng(seed, i, self.spec.prepare.dims == 2) for i in indices]
-
-    def sampler(self, r: Request) -> Sampler:
-        """What a resolved request draws samples with."""
-        return self.row.sampler(Kit(self.entry, r, self.prior, [partial(self.call, net) for net in self.nets]))
 
 
 def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:
@@ -144,41 +104,66 @@ class _Run:
         self.bundle, self.request, self.key, self.restore, self.so_far = bundle, request, key, restore, so_far
         self.aggregate: Aggregate | None = None
         self.calls, self.steps = 0, 1
+        self.windows, self.ticks = 1, 0  # of a step, and how many of them are done
+        self.at_once, self.step = 1, 0  # samples refined together, and how many steps of theirs are done
         self.began = 0.0
 
     def on(self, device: torch.device, image: Tensor) -> Iterator[Update]:
         wanted = self.request.samples or 0
         guided = self.request.locks is not None and self.request.lock_method == "guidance"
-        batch = self.request.batch or choose_batch(self.bundle.spec, image.shape[2:], device, guided)
+        shape, spec = size_of(image.shape[2:]), self.bundle.spec
+        size = spec.prepare.window
+        batch = self.request.batch or choose_batch(spec, shape, device, guided, size)
         while True:
             try:
-                yield from self._draw(device, image, batch)
+                yield from self._drawn_on(device, image, batch, size)
                 break
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
             if device.type == "cuda":
                 torch.cuda.empty_cache()
+            # First what changes no answer, then what changes it a little, then what takes long.
             if batch > 1:
                 batch = batch // 2
                 sentence = f"Memory ran out; going on with {batch} sample{'s' * (batch > 1)} at once."
+            elif (fewer := self._smaller(shape, size)) is not None:
+                size = fewer
+                sentence = f"Memory ran out; going on through smaller windows, of {_times(size)} voxels."
             elif device.type != "cpu":
-                device = torch.device("cpu")
+                device, size = torch.device("cpu"), spec.prepare.window
                 sentence = "The graphics card's memory ran out; going on with the CPU, which takes longer."
             else:
                 raise DeviceError(
-                    f"Memory ran out while refining one sample of {_times(image.shape[2:])} voxels. "
+                    f"Memory ran out while refining one sample of {_times(shape)} voxels. "
                     "Choose a smaller box, or close other programs."
                 )
             yield Update("note", self._drawn, wanted, self._fraction(0), note=sentence)
         assert self.aggregate is not None
         yield Update("done", self._drawn, wanted, 1.0, 0.0, prediction=self.aggregate.snapshot())
 
-    def _draw(self, device: torch.device, image: Tensor, batch: int) -> Iterator[Update]:
+    def _smaller(self, shape: Size, size: Size | None) -> Size | None:
+        """The next smaller window, where the method's networks can be asked about a part of their input."""
+        spec, row = self.bundle.spec, self.bundle.spec.row(self.request.method)
+        alone = spec.prepare.dims == 3 or row.stepwise or not row.files  # others draw for all slices of a stack at once
+        return smaller(shape, size, spec.prepare) if alone else None
+
+    def _drawn_on(self, device: torch.device, image: Tensor, batch: int, size: Size | None) -> Iterator[Update]:
+        """Draw; through windows, each of them is a heartbeat."""
+        if size is None or all(n <= w for n, w in zip(image.shape[2:], size, strict=True)):
+            yield from self._draw(device, image, batch, size)
+            return
+        for update in beating(lambda beat: self._draw(device, image, batch, size, beat)):
+            yield self._window_done() if update is None else update
+
+    def _draw(
+        self, device: torch.device, image: Tensor, batch: int, size: Size | None, beat: Beat = lambda: None
+    ) -> Iterator[Update]:
         r = self.request
         assert r.samples is not None
-        runner = Runner(self.bundle, device, r.method)
         image = image.to(device)
+        runner = Runner(self.bundle, device, r.method).over(image, size, beat)
+        self.windows = len(runner.windows) if runner.windows is not None else 1
         pi = runner.prior(image)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
@@ -187,10 +172,11 @@ class _Run:
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
             self.began = time.monotonic()
         sampler = runner.sampler(r)
-        self.steps = sampler.steps
+        self.steps, self.ticks = sampler.steps, 0
         while self._drawn < r.samples:
             indices = range(self._drawn, min(self._drawn + batch, r.samples))
             y, mean = None, None
+            self.at_once, self.step = len(indices), 0
             case = Case(image, pi, self._known(indices, device), indices)
             states = sampler.draw(case, runner.rngs(r.seed, indices))
             for step, y in enumerate(states, 1):
@@ -201,8 +187,10 @@ class _Run:
                 elif r.locks is not None:
                     mean = mean + (y - mean) / step
                 self.calls += len(indices)
+                self.step, self.ticks = step, 0
                 yield self._progress(len(indices) * step / sampler.steps)
             assert y is not None and mean is not None
+            y, mean = runner.shown(y), runner.shown(mean)
             for index, one, its_mean in zip(indices, self.restore(y), self.restore(mean), strict=True):
                 soft = self.aggregate.soft(one, its_mean)
                 mask = self.aggregate.take(hard(one), soft)
@@ -226,16 +214,25 @@ class _Run:
     def _fraction(self, under_way: float) -> float:
         return min(1.0, (self._drawn + under_way) / (self.request.samples or 1))
 
-    def _progress(self, under_way: float, **sample: Any) -> Update:
+    def _window_done(self) -> Update:
+        """Progress within a step, or within the prior."""
+        if self.aggregate is None:
+            return Update("step", 0, self.request.samples or 0, 0.0)
+        self.ticks += 1
+        part = min(1.0, self.ticks / self.windows)
+        return self._progress(self.at_once * (self.step + part) / self.steps, calls=self.calls + self.at_once * part)
+
+    def _progress(self, under_way: float, calls: float = 0.0, **sample: Any) -> Update:
         r = self.request
         assert r.samples is not None
-        left = (r.samples - self._drawn - under_way) * self.steps * (time.monotonic() - self.began) / max(self.calls, 1)
+        calls = calls or max(self.calls, 1)
+        left = (r.samples - self._drawn - under_way) * self.steps * (time.monotonic() - self.began) / calls
         kind: Literal["sample", "step"] = "sample" if sample else "step"
         return Update(kind, self._drawn, r.samples, self._fraction(under_way), left, **sample)
 
 
 def prepared_shape(volume: Volume, spec: BundleSpec, box: Box | None = None) -> tuple[int, int, int]:
-    """Size of the tensor the networks will see, without touching a voxel."""
+    """Size of the tensor the networks will see, without touching a voxel; the most it can be where the bundle crops."""
     part_shape = tuple(hi - lo for lo, hi in box) if box else volume.shape
     order = Reorder.between(volume.affine, spec.prepare.orientation)
     reordered = tuple(part_shape[a] for a in order.axes)
@@ -255,18 +252,24 @@ def activation_bytes(spec: BundleSpec, shape: tuple[int, ...], device: torch.dev
     return voxels * (10 * spec.width * size + 10 * len(spec.labels) * 4)
 
 
-def choose_batch(spec: BundleSpec, shape: tuple[int, ...], device: torch.device, guided: bool = False) -> int:
+def choose_batch(
+    spec: BundleSpec, shape: tuple[int, ...], device: torch.device, guided: bool = False, window: Size | None = None
+) -> int:
     """How many samples to refine together: many on a GPU, two on a CPU, fewer where memory is short.
 
-    Guidance keeps what its backward pass needs: measured at 1.4 kB a voxel, about three times the call itself.
+    Guidance keeps what its backward pass needs: measured at 1.4 kB a voxel, about three times the call itself. Through
+    windows a call is as large as one of them, beside the samples' own states.
     """
     most = 16 if device.type == "cuda" else 2
     free = free_memory(device)
     if free is not None:
-        size = activation_bytes(spec, shape, device) * (4 if guided else 1)
+        seen = shape if window is None else tuple(min(n, w) for n, w in zip(shape, window, strict=True))
+        size = activation_bytes(spec, seen, device) * (4 if guided else 1)
+        if seen != shape:
+            size += STATES * int(np.prod(shape)) * len(spec.labels) * 4
         most = min(most, max(1, int(0.6 * free / size)))
     return most
 
 
-def _times(sizes: tuple[int, ...] | torch.Size) -> str:
+def _times(sizes: Sequence[int]) -> str:
     return " x ".join(str(int(s)) for s in sizes)

@@ -18,9 +18,10 @@ from napari_pgrd.engine.entries import Diffusion, Entry, Reliability, Segmenter,
 from napari_pgrd.engine.errors import BundleError, InputError, require
 from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
 from napari_pgrd.engine.netspec import DenoiserConfig as DenoiserConfig
-from napari_pgrd.engine.netspec import Frozen, NnUNetPreparation, ScheduleSpec, UNetConfig
+from napari_pgrd.engine.netspec import Frozen, ScheduleSpec, UNetConfig
 from napari_pgrd.engine.netspec import PriorConfig as PriorConfig
 from napari_pgrd.engine.netspec import SamplingDefaults as SamplingDefaults
+from napari_pgrd.engine.prepspec import PrepareSpec as PrepareSpec
 from napari_pgrd.engine.schedule import Array
 from napari_pgrd.engine.volume import times
 
@@ -29,43 +30,6 @@ EMBEDDED = Path(__file__).resolve().parent.parent / "bundles"
 PAPER_SAMPLING: dict[str, Any] = {"solver": "ddim", "eta": 0.0, "steps": 300}
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 WEIGHTS = ("prior.safetensors", "denoiser.safetensors")
-
-
-class PrepareSpec(BaseModel):
-    """How an image is brought into the form the networks were trained on.
-
-    Attributes
-    ----------
-    orientation : str
-        Directions in which the indices grow.
-    spacing : tuple of float, optional
-        Voxel size in mm along those axes; None leaves the grid as it is.
-    patch : tuple of int
-        The image is padded (edge values) to at least this size.
-    stride : int
-        Every padded size is a multiple of this (in plane only, if ``dims`` is 2).
-    normalisation : "zscore" or "unit"
-        Percentile clip then z-score over the volume, or 0..255 to -1..1 as it is.
-    middle_only : bool
-        The networks were trained on patches around one structure, which the middle means to them. Of a larger image, or
-        box, they are shown the middle patch, and what lies further out comes back as background.
-    nnunet : NnUNetPreparation, optional
-        Prepare as nnU-Net does, to this orientation, spacing and patch; ``stride``, ``normalisation`` and
-        ``percentiles`` count for nothing then.
-    """
-
-    model_config = Frozen
-
-    dims: Literal[2, 3] = 3
-    orientation: str = "RAS"
-    spacing: tuple[float, float, float] | None = (1.0, 1.0, 1.0)
-    patch: tuple[int, int, int] = (40, 56, 40)
-    stride: int = 8
-    normalisation: Literal["zscore", "unit"] = "zscore"
-    percentiles: tuple[float, float] = (0.5, 99.5)
-    # Left out of records while it says nothing, so that trainings begun before it existed go on.
-    middle_only: bool = Field(False, exclude_if=lambda value: value is False)
-    nnunet: NnUNetPreparation | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class Label(BaseModel):

@@ -157,9 +157,10 @@ def _deterministic(name: str, volume: Volume, truths: NDArray[np.int64], runner:
 def prior_map(volume: Volume, runner: Runner, temperature: float) -> NDArray[np.floating]:
     """The prior's probabilities at a temperature, ``(K, x, y, z)``."""
     image, restore = prepare(volume, runner.spec.prepare)
-    p: NDArray[np.floating] = (
-        restore(torch.softmax(runner.logits(image.to(runner.device)) / temperature, 1))[0].cpu().numpy()
-    )
+    image = image.to(runner.device)
+    runner = runner.over(image)
+    pi = runner.shown(torch.softmax(runner.logits(image) / temperature, 1))
+    p: NDArray[np.floating] = restore(pi)[0].cpu().numpy()
     return p / p.sum(0, keepdims=True)
 
 

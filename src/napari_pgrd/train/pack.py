@@ -208,14 +208,14 @@ def draws(
     """Per case last and first estimates ``(M, K, N)`` of a method's default sampling, and truths ``(readers, N)``."""
     request = Request(device=device, method=method).resolved(bundle.spec)
     runner = Runner(bundle, resolve(device), method)
-    sampler = runner.sampler(request)
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
     for done, case in enumerate(cases, 1):
         volume, truth = load_readers(case, index)
         image, restore = prepare(volume, bundle.spec.prepare)
         image = image.to(runner.device)
-        pi = runner.prior(image)
-        batch = choose_batch(bundle.spec, image.shape[2:], runner.device)
+        here = runner.over(image)
+        sampler, pi = here.sampler(request), here.prior(image)
+        batch = choose_batch(bundle.spec, image.shape[2:], runner.device, window=bundle.spec.prepare.window)
         parts, firsts = [], []
         for start in range(0, request.samples or 0, batch):
             indices = range(start, min(start + batch, request.samples or 0))
@@ -223,7 +223,7 @@ def draws(
             for y in sampler.draw(Case(image, pi, None, indices), runner.rngs(request.seed, indices)):
                 first = y if first is None else first
             assert first is not None
-            parts.append(restore(y).flatten(2).cpu())
-            firsts.append(restore(first).flatten(2).cpu())
+            parts.append(restore(here.shown(y)).flatten(2).cpu())
+            firsts.append(restore(here.shown(first)).flatten(2).cpu())
         say(f"samples of {done}/{len(cases)} calibration cases")
         yield torch.cat(parts).numpy(), torch.cat(firsts).numpy(), truth.reshape(len(truth), -1)
