@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import ExportError, InputError, require
+from napari_pgrd.engine.store import room
 from napari_pgrd.engine.volume import Box, Volume, embed
 from napari_pgrd.io.dicom.planes import source_of
 from napari_pgrd.io.nifti import write_atomically, write_nifti
@@ -234,7 +235,7 @@ def array(
     elif key == "segmentation":
         data = bundle.spec.values[prediction.consensus]
     elif key == "samples":
-        data = bundle.spec.values[np.stack(prediction.masks)]
+        return _samples(prediction, volume, bundle, box)
     else:
         data = getattr(prediction, key).astype(np.float32)
     partial = data.shape[-3:] != volume.shape
@@ -242,6 +243,14 @@ def array(
     if key == "probability" and partial and prediction is not None:
         data[0] = embed(prediction.probability[0], box, volume.shape, fill=1)  # outside the box all is background
     return np.moveaxis(data, 0, -1) if data.ndim == 4 else data
+
+
+def _samples(prediction: Prediction, volume: Volume, bundle: Bundle, box: Box | None) -> NDArray[np.uint8]:
+    """``(x, y, z, samples)`` on the whole grid, one by one: there may be more of them than memory."""
+    out = room((len(prediction.masks), *volume.shape), np.uint8)
+    for at, mask in enumerate(prediction.masks):
+        out[at] = embed(bundle.spec.values[mask], box if mask.shape != volume.shape else None, volume.shape)
+    return np.moveaxis(out, 0, -1)
 
 
 def _check_correction(

@@ -19,6 +19,7 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.store import Store, stacked
 from napari_pgrd.engine.volume import Box, Volume, check_affine
 from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
@@ -217,7 +218,8 @@ def write_session(folder: Path, **content: Any) -> None:
 
 def write_samples(folder: Path, prediction: Prediction) -> SamplesRecord:
     """Write a prediction's arrays, unless the folder has them whole."""
-    arrays = {name: np.asarray(getattr(prediction, name)) for name in _ARRAYS}
+    arrays = {name: getattr(prediction, name) for name in _ARRAYS}
+    arrays["masks"] = stacked(prediction.masks) if prediction.masks else np.asarray(prediction.masks)
     record = _write_arrays(folder, SAMPLES, arrays)
     return SamplesRecord(**record, key=_pack(prediction.key), drawn_on=prediction.drawn_on)
 
@@ -232,7 +234,8 @@ def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
     """
     arrays: dict[str, Any] = _read_arrays(folder, record)
     try:
-        arrays["masks"] = tuple(arrays["masks"])
+        store = Store()
+        arrays["masks"] = tuple(store.keep(mask) for mask in arrays["masks"])
         return Prediction(**arrays, key=_unpack(record.key), drawn_on=record.drawn_on)
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder, record.file) from error
@@ -297,7 +300,7 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, array in arrays.items():
         total.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
+        total.update(memoryview(np.ascontiguousarray(array)))
     return total.hexdigest()
 
 
