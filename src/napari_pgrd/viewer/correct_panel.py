@@ -32,7 +32,7 @@ class CorrectPanel(QWidget):
         )
         self.from_file = button(
             "From file ...",
-            "Start from a NIfTI mask of this image, its axes in any order; the file stays as it is",
+            "Start from a mask of this image: NIfTI or DICOM Segmentation, axes in any order; the file stays as it is",
             "start_from_file",
             self._choose_file,
         )
@@ -112,6 +112,7 @@ class CorrectPanel(QWidget):
             self.corrections.start(chosen)
 
     def _choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Mask of this image", str(Path.home()), "NIfTI (*.nii *.nii.gz)")
+        kinds = "Masks (*.nii *.nii.gz *.dcm);;All files, as DICOM often has no ending (*)"
+        path, _ = QFileDialog.getOpenFileName(self, "Mask of this image", str(Path.home()), kinds)
         if path:
             self.masks.from_file(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QVBoxLayout, QWidget
 
 from napari_pgrd.session.state import controls
+from napari_pgrd.viewer.dicom_panel import DicomPanel
 from napari_pgrd.viewer.exports import Exports
 from napari_pgrd.viewer.widgets import button, faint, note, row
 
@@ -35,6 +36,7 @@ class ExportPanel(QWidget):
             box.setToolTip(tip)
             box.setChecked(True)
             self.boxes[key] = box
+        self.dicom = DicomPanel()
         self.go = button(
             "Export", "Write the files; earlier ones of the same name are replaced whole", "export", self._go
         )
@@ -52,8 +54,8 @@ class ExportPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 6, 4, 4)
         signed = row(note("Initials"), self.initials)
-        parts = (row(self.folder, browse), *self.boxes.values(), signed, self.which, self.go, self.done, self.show_it)
-        for part in parts:
+        what = (*self.boxes.values(), self.dicom, signed)
+        for part in (row(self.folder, browse), *what, self.which, self.go, self.done, self.show_it):
             layout.addWidget(part)
         layout.addWidget(faint("volumes.csv and manifest.json are always written."))
         layout.addStretch()
@@ -71,6 +73,7 @@ class ExportPanel(QWidget):
         self.go.setText(missing or "Export")
         for key, box in self.boxes.items():
             box.setEnabled(key == "mask" or samples or not ready)
+        self.dicom.refresh(self.exports.from_dicom, samples or not ready)
         correction = self.exports.corrections.layer
         text = f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."
         if ready and not samples:
@@ -82,7 +85,8 @@ class ExportPanel(QWidget):
             self.folder.setText(str(self.exports.folder))
 
     def _go(self) -> None:
-        self.exports.write({key for key, box in self.boxes.items() if box.isChecked()})
+        ticked = {key for key, box in self.boxes.items() if box.isChecked()}
+        self.exports.write(ticked, self.dicom.chosen(self.exports.initials))
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export to", str(self.exports.folder))

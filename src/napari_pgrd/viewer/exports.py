@@ -15,6 +15,7 @@ from superqt.utils import FunctionWorker
 
 from napari_pgrd.engine.errors import PgrdError
 from napari_pgrd.engine.request import Request
+from napari_pgrd.io.dicom.source import DicomSource
 from napari_pgrd.session.state import controls
 from napari_pgrd.session.summary import ReviewSummary
 from napari_pgrd.viewer import settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.engine.volume import Volume
+    from napari_pgrd.session.dicom import DicomParts
 
 
 class Exports:
@@ -78,6 +80,12 @@ class Exports:
         return c.can_export or (c.can_take_mask and self.corrections.layer is not None)
 
     @property
+    def from_dicom(self) -> bool:
+        """Whether the image came from DICOM, so that DICOM files can belong to its patient."""
+        volume = self.desk.volume
+        return volume is not None and isinstance(volume.source, DicomSource)
+
+    @property
     def busy(self) -> bool:
         """Whether files are being written."""
         return self.worker is not None
@@ -100,8 +108,8 @@ class Exports:
         self.initials = initials.strip()
         settings.save(initials=self.initials)
 
-    def write(self, parts: set[str]) -> None:
-        """Write the chosen parts; the state says where they went, or why not."""
+    def write(self, parts: set[str], dicom: DicomParts | None = None) -> None:
+        """Write the chosen parts, and those as DICOM if the image is; the state says where they went, or why not."""
         p, volume, s = self.desk.prediction, self.desk.volume, self.desk.state
         p = p if p is not None and p.samples else None
         if volume is None or not self.ready:
@@ -124,6 +132,7 @@ class Exports:
             self._files(),
             self.review(self.initials),
             self.log(),
+            dicom if self.from_dicom else None,
         )
         self.worker.returned.connect(lambda files: self._written(files, volume))
         self.worker.errored.connect(self._failed)
@@ -173,6 +182,7 @@ def _write(
     source: tuple[str, ...],
     review: ReviewSummary,
     log: bytes | None,
+    dicom: DicomParts | None,
 ) -> list[Path]:
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.session.export import export
@@ -189,6 +199,7 @@ def _write(
             source=source,
             review=review,
             edit_log=log,
+            dicom=dicom,
         )
     except PgrdError:
         raise

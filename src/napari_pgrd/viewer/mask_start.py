@@ -53,7 +53,7 @@ class MaskStart:
 
     def sources(self) -> list[tuple[str, str]]:
         """The reader's own label layers: ``(value, text)``."""
-        return [(str(layer.unique_id), f"Layer {layer.name}") for layer in reversed(self._layers())]
+        return [(str(layer.unique_id), f"Layer {layer.name}") for layer in reversed(self.layers())]
 
     def content(self, value: str) -> tuple[str, NDArray[Any], Affine]:
         """Name, labels ``(x, y, z)`` (a copy) and place of a layer of :meth:`sources`.
@@ -63,18 +63,18 @@ class MaskStart:
         InputError
             If it is gone, or does not lie on the image voxel by voxel.
         """
-        layer = next((x for x in self._layers() if str(x.unique_id) == value), None)
+        layer = next((x for x in self.layers() if str(x.unique_id) == value), None)
         if layer is None:
             raise InputError("That layer is gone. Choose another.")
         return (layer.name, *self._voxels(layer))
 
     def from_file(self, path: str | Path) -> None:
-        """Start from a NIfTI mask."""
+        """Start from a mask as NIfTI or a DICOM Segmentation."""
         self._read(Path(path).name, FILE, lambda volume, spec, box: read_mask(path, volume, spec, box))
 
     def from_layer(self, value: str) -> None:
         """Start from a layer of :meth:`sources`, as it is now."""
-        layer = next((x for x in self._layers() if str(x.unique_id) == value), None)
+        layer = next((x for x in self.layers() if str(x.unique_id) == value), None)
         if layer is None:
             self._say("That layer is gone. Choose another start.")
             return
@@ -86,10 +86,11 @@ class MaskStart:
         take = partial(take_mask, labels, affine, name=layer.name)
         self._read(layer.name, LAYER, lambda volume, spec, box: take(volume=volume, spec=spec, box=box))
 
-    # ---- inside
-
-    def _layers(self) -> list[Labels]:
+    def layers(self) -> list[Labels]:
+        """The reader's own label layers, lowest first."""
         return [x for x in self.desk.viewer.layers if isinstance(x, Labels) and self._is_the_readers(x)]
+
+    # ---- inside
 
     def _is_the_readers(self, layer: Labels) -> bool:
         """Neither a result nor a correction that can be in hand.
@@ -121,7 +122,7 @@ class MaskStart:
                 return np.array(display.hide(np.asarray(layer.data))), grid.affine
         raise InputError(
             f"{layer.name} does not lie on the image voxel by voxel, so it cannot be copied exactly. Choose a layer "
-            "with the image's shape, scale and place, or open its NIfTI file here."
+            "with the image's shape, scale and place, or open its file here."
         )
 
     def _read(self, name: str, source: str, read: Callable[..., Taken]) -> None:
@@ -144,9 +145,10 @@ class MaskStart:
         if grid != self.corrections.grid() or not controls(self.desk.state).can_take_mask:
             self._say(f"Image, model or samples changed while {name} was read. Choose it again.")
             return
-        self.corrections.add(taken.values, source)
+        # A DICOM Segmentation says how it was made, which what is made of it must not claim otherwise.
+        self.corrections.add(taken.values, f"{source}, {taken.made.lower()}" if taken.made else source)
         left = f"{taken.outside} of its voxels lie outside the box and were left out." if taken.outside else ""
-        self._say(f"Started from {name}. {left}".strip())
+        self._say(" ".join(part for part in (f"Started from {name}.", taken.note, left) if part))
 
     def _failed(self, error: Exception) -> None:
         self.worker = None
