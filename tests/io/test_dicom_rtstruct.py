@@ -113,6 +113,9 @@ def test_it_refers_to_every_image_of_its_series(tmp_path: Path) -> None:
     assert named == {uid for uid, _ in images_of(scan)} and len(series.ContourImageSequence) == len(named)
     for keyword, value in (PATIENT | STUDY).items():
         assert str(written[keyword].value) == value
+    assert written.OperatorsName == ""
+    write_rtstruct(path, some_labels(volume.shape), volume, spec_of(), AUTOMATIC, Ownership(creator="Reader^A"))
+    assert str(pydicom.dcmread(path).OperatorsName) == "Reader^A"
 
 
 def test_a_deidentified_one_holds_nothing_of_the_patient(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import ExportError, InputError
+from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.dicom.belonging import Ownership
@@ -108,6 +109,15 @@ def test_the_scan_itself_is_never_replaced(bundle: Bundle, tmp_path: Path) -> No
     with pytest.raises(ExportError, match="is the image itself"):
         export(scan.folder, prediction, volume, bundle, Request(samples=3), dicom=DicomParts(("seg",)))
     assert (scan.folder / "segmentation.dcm").read_bytes() == before
+
+
+def test_samples_that_kept_what_a_reader_locked_are_not_automatic(bundle: Bundle) -> None:
+    prediction, mask = draw((4, 4, 4))[0], np.zeros((4, 4, 4), bool)
+    mask[0, 0, 0] = True
+    locked = Request(samples=3, locks=Locks(mask, np.zeros(mask.shape, np.uint8)))
+    for key in ("segmentation", "probability"):
+        assert making_of(key, prediction, bundle, Request(samples=3)).how == "AUTOMATIC"
+        assert making_of(key, prediction, bundle, locked).how == "SEMIAUTOMATIC"
 
 
 @pytest.mark.parametrize(

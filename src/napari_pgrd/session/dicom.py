@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.dicom.belonging import Ownership
-from napari_pgrd.io.dicom.seg import Making, write_seg
+from napari_pgrd.io.dicom.seg import How, Making, write_seg
 from napari_pgrd.io.dicom.source import DicomSource
 from napari_pgrd.session.editlog import EditLog, Entry
 
@@ -89,9 +89,10 @@ def making_of(
 ) -> Making:
     """How a result came to be.
 
-    A consensus and its probabilities are AUTOMATIC. A correction is SEMIAUTOMATIC: a program's mask and a hand. It is
-    MANUAL only where it began with a DICOM Segmentation that says so of every segment taken, and nothing but brush,
-    fill, polygon and outline changed it since; of a mask that nobody speaks for, that must not be claimed.
+    A consensus and its probabilities are AUTOMATIC, unless samples kept what a reader had locked. A correction is
+    SEMIAUTOMATIC: a program's mask and a hand. It is MANUAL only where it began with a DICOM Segmentation that says so
+    of every segment taken, and nothing but brush, fill, polygon and outline changed it since; of a mask that nobody
+    speaks for, that must not be claimed.
 
     Parameters
     ----------
@@ -106,7 +107,8 @@ def making_of(
         parameters |= {"samples": str(prediction.samples), "steps": str(resolved.steps), "seed": str(resolved.seed)}
     model = f"napari-pgrd {bundle.spec.name}"
     if key != "corrected":
-        return Making("AUTOMATIC", model, parameters=parameters, title=TITLES[key])
+        how: How = "AUTOMATIC" if request.locks is None else "SEMIAUTOMATIC"
+        return Making(how, model, parameters=parameters, title=TITLES[key])
     entries: Sequence[Entry] = EditLog.open(log).entries if log is not None else ()
     start = entries[0].name if entries else ""
     done = [entry.name for entry in entries if entry.kind in ("operation", "accept")]

@@ -96,8 +96,9 @@ def own(dataset: Dataset, image: Dataset, ownership: Ownership, moment: datetime
             return
         for keyword in SUBJECT:
             _copy(dataset, image, keyword)
-        if ownership.creator and "ContentCreatorName" in dataset:
-            dataset.ContentCreatorName = ownership.creator
+        for keyword in ("ContentCreatorName", "OperatorsName"):  # of a Segmentation, of a structure set
+            if ownership.creator and keyword in dataset:
+                setattr(dataset, keyword, ownership.creator)
 
 
 def new_uid(uid: str) -> str:

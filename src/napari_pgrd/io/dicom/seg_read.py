@@ -44,7 +44,7 @@ class Segments:
     values : numpy.ndarray
         ``(x, y, z)`` uint8: the bundle's label values on the whole grid of the volume.
     made : str
-        "AUTOMATIC", "SEMIAUTOMATIC" or "MANUAL", whichever of its segments' is first in this order; "" if unsaid.
+        "AUTOMATIC", "SEMIAUTOMATIC" or "MANUAL": the first of these that any of its segments is; "" if unsaid.
     note : str
         What the reader should know about how it was read: a sentence, or nothing.
     """
