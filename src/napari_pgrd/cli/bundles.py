@@ -68,12 +68,13 @@ def check(bundle: Which) -> None:
 
 @app.command()
 def pack(
-    prior: Annotated[Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)],
     data: Annotated[Path, Option(help="The data of the trainings.", show_default=False)],
     split: Annotated[Path, Option(help="The split of the trainings.", show_default=False)],
     meta: Annotated[Path, Option(help="TOML file: names, colours, scope, sources.", show_default=False)],
     out: Annotated[Path, Option(help="Folder of the new bundle.", show_default=False)],
+    prior: Annotated[Path | None, Option(help="Training of the prior, or a bundle for its prior.")] = None,
     denoiser: Annotated[Path | None, Option(help="Training of the denoiser; without one, no PGRD.")] = None,
+    prior_probabilities: Annotated[Path | None, Option(help="In place of --prior: the maps of the trainings.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Make a bundle of finished trainings; tau and w are fitted on the calibration block."""
@@ -84,7 +85,7 @@ def pack(
     described, lists = read_meta(meta), read_split(split)
     calibration = choose(find_cases(data), lists["calibration"])
     sizes = {name: len(names) for name, names in lists.items()}
-    made = make(prior, denoiser, calibration, sizes, described, out, device, tell)
+    made = make(prior, denoiser, calibration, sizes, described, out, device, tell, prior_probabilities)
     print(f"Wrote {made.spec.name} to {out}; now evaluate it, then run 'pgrd bundle card'")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from typer import Option
@@ -29,7 +31,11 @@ OutOfFold = Annotated[
     list[Path] | None,
     Option(help="Priors trained with --leave-out, which stand in for the prior on cases they have not seen. Repeat."),
 ]
+Maps = Annotated[
+    Path | None, Option(help="In place of --prior: a folder of another model's maps, CASE.nii.gz of x, y, z and class.")
+]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Processes = Annotated[int, Option(help="Train in so many processes on this machine: a GPU or a part of the CPU each.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -61,6 +67,11 @@ def method(
     from napari_pgrd.engine.device import resolve
     from napari_pgrd.train.methods import Job, known, train_method
 
+    require(
+        int(os.environ.get("WORLD_SIZE", "1")) == 1,
+        InputError,
+        "Training by --method takes one process. Start it without torchrun or accelerate launch.",
+    )
     known(method)  # before a split is written
     place = resolve(device)
     train, calibration = blocks(data, split, out)
@@ -76,48 +87,75 @@ def prior(
     start: Start = None,
     leave_out: LeaveOut = None,
     device: Device = "auto",
+    processes: Processes = 1,
 ) -> None:
     """Train the prior and fit its temperature on the calibration block."""
-    from napari_pgrd.engine.device import resolve
+    if processes != 1:
+        in_processes(processes)
     from napari_pgrd.train.config import PriorTraining, read_config
     from napari_pgrd.train.methods import fit_to_data
     from napari_pgrd.train.prior import train_prior
+    from napari_pgrd.train.processes import joined
 
-    settings, place = read_config(config, PriorTraining), resolve(device)
-    train, calibration = blocks(data, split, out)
-    train = without(train, leave_out)
-    train_prior(train, calibration, fit_to_data(settings, data, train), out, place, tell, start)
+    settings = read_config(config, PriorTraining)
+    with joined(device) as place:
+        train, calibration = blocks(data, split, out)
+        train = without(train, leave_out)
+        train_prior(train, calibration, fit_to_data(settings, data, train), out, place, tell, start)
 
 
 @app.command()
 def denoiser(
     data: Data,
     out: Out,
-    prior: Annotated[Path, Option(help="Training of the prior, or a bundle for its prior.", show_default=False)],
+    prior: Annotated[Path | None, Option(help="Training of the prior, or a bundle for its prior.")] = None,
+    prior_probabilities: Maps = None,
     config: Config = None,
     split: Split = None,
     start: Start = None,
     out_of_fold: OutOfFold = None,
     device: Device = "auto",
+    processes: Processes = 1,
 ) -> None:
-    """Train the denoiser around the frozen prior."""
-    from napari_pgrd.engine.device import resolve
+    """Train the denoiser around the frozen prior, or around another model's maps of probabilities."""
+    if processes != 1:
+        in_processes(processes)
+    from napari_pgrd.io.cases import label_names
     from napari_pgrd.train.config import DenoiserTraining, read_config
     from napari_pgrd.train.denoiser import train_denoiser
+    from napari_pgrd.train.processes import joined
 
-    settings, place = read_config(config, DenoiserTraining), resolve(device)
-    train, calibration = blocks(data, split, out)
-    train_denoiser(train, calibration, settings, prior, out, place, tell, start, out_of_fold or [])
+    settings, maps = read_config(config, DenoiserTraining), prior_probabilities
+    if maps is not None and settings.labels is None:
+        settings = settings.model_copy(update={"labels": label_names(data)})
+    with joined(device) as place:
+        train, calibration = blocks(data, split, out)
+        train_denoiser(train, calibration, settings, prior, out, place, tell, start, out_of_fold or [], maps=maps)
+
+
+def in_processes(processes: int) -> NoReturn:
+    """Run this very command in several processes, and leave as it leaves."""
+    from napari_pgrd.train.processes import start as begin
+
+    words = iter(sys.argv[1:])
+    kept: list[str] = []
+    for word in words:
+        if word == "--processes":
+            next(words, None)
+        elif not word.startswith("--processes="):
+            kept.append(word)
+    raise typer.Exit(begin(processes, kept))
 
 
 def blocks(data: Path, split: Path | None, out: Path) -> tuple[list[CaseFiles], list[CaseFiles]]:
     """Training and calibration cases; a split made here is kept in the training's folder."""
     from napari_pgrd.io.cases import choose, contiguous_split, find_cases, read_split
     from napari_pgrd.io.nifti import write_atomically
+    from napari_pgrd.train.processes import share
 
     cases = find_cases(data)
     lists = read_split(split) if split else contiguous_split(cases)
-    if split is None:
+    if split is None and share().first:
         text = json.dumps(lists, indent=1) + "\n"
         write_atomically(out / "split.json", lambda path: path.write_text(text, encoding="utf-8"))
     return choose(cases, lists["train"]), choose(cases, lists["calibration"])

@@ -31,7 +31,7 @@ def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, i
         wanted = spec.patch[i] if spec.middle_only else max(shape[i], spec.patch[i])
         if spec.nnunet is None:
             out[i] = -(-wanted // spec.stride) * spec.stride
-        elif wanted > spec.patch[i]:
+        elif wanted > spec.patch[i] and spec.window is None:  # windows are as large as the patch
             out[i] = -(-wanted // spec.nnunet.strides[i]) * spec.nnunet.strides[i]
         else:
             out[i] = wanted

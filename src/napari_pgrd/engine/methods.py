@@ -88,6 +88,8 @@ class Method:
         How its samples can be made to agree with locks; empty if they cannot.
     most : int, optional
         More samples than this would say nothing new.
+    asks_again : bool
+        Whether it asks the prior's network of more than the image itself.
     """
 
     title: str
@@ -102,6 +104,7 @@ class Method:
     stepwise: bool = False
     lock_methods: tuple[LockMethod, ...] = ()
     most: int | None = None
+    asks_again: bool = False
 
 
 def _probability(entry: Any) -> Map:
@@ -247,6 +250,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             "The prior's answers to the image as it might have been taken",
             _augmented,
             _probability,
+            asks_again=True,
         ),
         "dropout": Method(
             "MC dropout",

@@ -17,6 +17,7 @@ from napari_pgrd.engine.aggregate import Aggregate, Prediction, hard
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import free_memory, is_out_of_memory, precision, resolve
 from napari_pgrd.engine.errors import DeviceError
+from napari_pgrd.engine.given import as_prepared
 from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.heartbeat import Beat, beating
 from napari_pgrd.engine.prediction import Floats
@@ -61,7 +62,8 @@ def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[obje
     # The bundle's own method goes unnamed, so that samples kept before there were others can still be added to.
     named = () if r.method == bundle.spec.method else (f"method {r.method}",)
     locked = (r.locks.on(volume.shape, r.box).digest, r.lock_method) if r.locks else ()
-    return (*free, *locked, *named)
+    given = (f"prior {r.prior.digest}",) if r.prior else ()
+    return (*free, *locked, *named, *given)
 
 
 def predict(
@@ -84,6 +86,8 @@ def predict(
     r = request.resolved(bundle.spec)
     device = resolve(r.device)
     check_scope(volume, bundle.spec, r.box)
+    if r.prior is not None:
+        r.prior.check(volume.shape, len(bundle.spec.labels))
     if r.locks is not None:
         r = replace(r, locks=r.locks.on(volume.shape, r.box))
     key = sampling_key(volume, bundle, request)
@@ -164,7 +168,8 @@ class _Run:
         image = image.to(device)
         runner = Runner(self.bundle, device, r.method).over(image, size, beat)
         self.windows = len(runner.windows) if runner.windows is not None else 1
-        pi = runner.prior(image)
+        given = None if r.prior is None else as_prepared(r.prior.on(r.box), self.restore)
+        pi = runner.prior(image) if given is None else given.to(device)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
             tau, weight = runner.row.map(runner.entry)

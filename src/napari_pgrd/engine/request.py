@@ -7,6 +7,7 @@ from typing import get_args
 
 from napari_pgrd.engine.entries import Entry
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.given import GivenPrior, no_prior
 from napari_pgrd.engine.locks import LockMethod, Locks
 from napari_pgrd.engine.methods import Method
 from napari_pgrd.engine.spec import BundleSpec
@@ -21,7 +22,8 @@ class Request:
 
     ``batch`` is how many samples are refined together; None chooses by device and memory. ``locks`` is what the reader
     has settled, and ``lock_method`` how the rest is made to agree with it: see ``ResidualSampler``. ``method`` is one
-    that the bundle offers: see :mod:`napari_pgrd.engine.methods`.
+    that the bundle offers: see :mod:`napari_pgrd.engine.methods`. ``prior`` is what another model says of the image,
+    in place of the bundle's prior.
     """
 
     samples: int | None = None
@@ -35,6 +37,7 @@ class Request:
     locks: Locks | None = None
     lock_method: str | None = None
     method: str | None = None
+    prior: GivenPrior | None = None
 
     def resolved(self, spec: BundleSpec) -> Request:
         """With every default filled in and every range checked."""
@@ -50,6 +53,13 @@ class Request:
             solver=solver,
             eta=eta,
             lock_method=self.lock_method or (None if self.locks is None else d.lock_method),
+        )
+        require(spec.prior is not None or self.prior is not None, InputError, no_prior(spec.name))
+        require(
+            self.prior is None or not row.asks_again,
+            InputError,
+            f"{row.title} asks the prior's network of changed images, so given probabilities cannot stand in for it. "
+            "Leave them out, or choose another method.",
         )
         out._check_numbers(row, entry)
         out._check_locks(spec, row, entry)

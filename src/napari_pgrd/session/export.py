@@ -186,6 +186,7 @@ def _drawing(prediction: Prediction, bundle: Bundle, request: Request) -> dict[s
             "eta": r.eta,
             "box": r.box,
             **_locks(r),
+            **({"prior_probabilities": r.prior.digest} if r.prior else {}),
         },
         "device": kind,
         "precision": dtype,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.netspec import UNetConfig
 from napari_pgrd.engine.spec import DenoiserConfig, PrepareSpec, PriorConfig
 
 Frozen = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class Optimisation(BaseModel):
     mirror: tuple[int, ...] = ()
     # Left out of records at its default, so that trainings begun before it existed go on.
     translate: float = Field(4.0, ge=0, exclude_if=lambda value: value == 4.0)
+    streams: Literal["batch", "item"] = Field("batch", exclude_if=lambda value: value == "batch")
 
 
 class PriorTraining(BaseModel):
@@ -45,7 +47,7 @@ class PriorTraining(BaseModel):
 
     optimisation: Optimisation = Optimisation()
     prepare: PrepareSpec = PrepareSpec()
-    network: PriorConfig = PriorConfig()
+    network: PriorConfig | UNetConfig = PriorConfig()
     labels: dict[int, str] = {0: "background", 1: "foreground"}
 
 
@@ -73,6 +75,8 @@ class DenoiserTraining(BaseModel):
         File that ``pgrd fingerprint`` wrote, from which ``timestep_weights`` follow; no record keeps the path.
     timestep_weights : tuple of float, optional
         The weights themselves, at evenly spaced times from 0 to T.
+    prepare, labels
+        As a prior's, where maps of probabilities stand in for it; otherwise the prior's own count.
     """
 
     model_config = Frozen
@@ -93,6 +97,8 @@ class DenoiserTraining(BaseModel):
     weighting: Literal["uniform", "fingerprint"] = Field("uniform", exclude_if=lambda value: value == "uniform")
     fingerprint: str | None = Field(None, exclude_if=lambda value: value is None)
     timestep_weights: tuple[Weight, ...] | None = Field(None, min_length=2, exclude_if=lambda value: value is None)
+    prepare: PrepareSpec | None = Field(None, exclude_if=lambda value: value is None)
+    labels: dict[int, str] | None = Field(None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _weighting_has_one_source(self) -> DenoiserTraining:

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_pgrd.engine import process
+from napari_pgrd.engine.bundle import NoPrior
 from napari_pgrd.engine.entries import Diffusion
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.methods import FIRST, METHODS, Kit, Method
 from napari_pgrd.engine.nets import Denoiser
-from napari_pgrd.engine.netspec import ScheduleSpec
+from napari_pgrd.engine.netspec import ScheduleSpec, UNetConfig
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case, sample_rng
 from napari_pgrd.engine.spec import WEIGHTS, DenoiserConfig, PriorConfig
@@ -28,6 +29,7 @@ from napari_pgrd.train.folds import CasePriors, Fold, PriorProbabilities
 from napari_pgrd.train.hints import draw_hints
 from napari_pgrd.train.loop import Batch, Report, Trainer, autocast
 from napari_pgrd.train.losses import deep_diffusion_supervision, diffusion_loss
+from napari_pgrd.train.maps import check_size, described, digest_of
 from napari_pgrd.train.prior import (
     dice_scores,
     digest,
@@ -40,6 +42,7 @@ from napari_pgrd.train.prior import (
     read_record,
     start_from,
 )
+from napari_pgrd.train.processes import share, silent
 from napari_pgrd.train.weighting import Times, weighted
 
 
@@ -47,7 +50,7 @@ def train_denoiser(
     train: Sequence[CaseFiles],
     monitor: Sequence[CaseFiles],
     config: DenoiserTraining,
-    prior: str | Path,
+    prior: str | Path | None,
     out: Path,
     device: torch.device,
     say: Report,
@@ -55,41 +58,59 @@ def train_denoiser(
     out_of_fold: Sequence[Path] = (),
     method: str = FIRST,
     recipe: DiffusionRecipe | None = None,
+    maps: Path | None = None,
 ) -> Path:
     """Train the denoiser around a prior, a finished training's or a bundle's, at its temperature if none is set.
 
     ``method`` is the one that the denoiser is for: it may fix some of the settings. ``recipe`` says what is learnt.
 
     With ``start``, see :func:`~napari_pgrd.train.prior.train_prior`; keep that denoiser's ``residual_std`` then. With
-    ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`.
+    ``out_of_fold``, folders of priors trained on parts of the cases: see :mod:`napari_pgrd.train.folds`. In place of a
+    prior, ``maps`` is a folder with the probabilities of any other model for every case.
     """
+    mine = share()
+    say = say if mine.first else silent
     row, recipe = METHODS[method], recipe or VELOCITY
     stage = row.files[0].removesuffix(".safetensors")
     config = config.model_copy(update=dict(row.settings))
     config, weighting = weighted(config, recipe.schedule(config).rhobar, recipe.scale or config.residual_scale)
-    prior = prior_folder(prior)
-    first, frozen = load_prior(prior, device)
-    if config.prior_temperature == 1:
-        config = config.model_copy(update={"prior_temperature": fitted_temperature(prior)})
+    require(
+        (prior is None) != (maps is None) and not (maps and out_of_fold),
+        InputError,
+        "A denoiser is trained around a prior or around maps of probabilities. Give one of --prior and "
+        "--prior-probabilities; --out-of-fold stands in for a prior alone.",
+    )
+    folder = None if prior is None else prior_folder(prior)
+    absent = NoPrior("This training")
+    first, frozen = (described(config, train), absent) if folder is None else load_prior(folder, device)
+    if folder is not None and config.prior_temperature == 1:
+        config = config.model_copy(update={"prior_temperature": fitted_temperature(folder)})
+    check_size(config, first)
     index = {value: i for i, value in enumerate(sorted(first.labels))}
-    cases = load_cases(train, first, index, say, whole=True)
-    watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say)
+    cases = load_cases(train, first, index, say, whole=True, maps=maps)
+    watched = load_cases(monitor[: config.optimisation.validate_cases], first, index, say, maps=maps)
     pi_of = PriorProbabilities(frozen, config.prior_temperature, device)
     folds = [load_fold(folder, first, device) for folder in out_of_fold]
     pi_of_case = CasePriors(pi_of, folds, [c.name for c in cases])
     out.mkdir(parents=True, exist_ok=True)
-    seen = [load_case(f, first.prepare, index) for f in train[:MEASURED]] if first.prepare.middle_only else cases
+    middle = first.prepare.middle_only
+    seen = [load_case(f, first.prepare, index, maps=maps) for f in train[:MEASURED]] if middle else cases
+    if not mine.first:
+        mine.wait()  # for the size that the first one measures and keeps
     config = complete(config, first.network, pi_of_case, seen, out, say)
+    if mine.first:
+        mine.wait()
     torch.manual_seed(config.optimisation.seed)
     net = Denoiser(config.network)
     began, before = start_from(start, net, stage, say)
     others_than_the_first = (stage,) if row.entry else ()
-    beside, *others = (digest(folder / WEIGHTS[0]) for folder in (prior, *out_of_fold))
+    given = [digest_of(cases)] if folder is None else [digest(folder / WEIGHTS[0])]
+    beside, *others = (*given, *(digest(fold / WEIGHTS[0]) for fold in out_of_fold))
     mark = fingerprint(config, train, beside, *others, *began, *others_than_the_first)
     trainer = Trainer(net, config.optimisation, out, device, mark)
     pi_of_case.use(trainer.precision)
     o = config.optimisation
-    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate)
+    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams)
     entry = Diffusion(network=config.network, schedule=recipe.schedule(config))
     objective = recipe.objective(config, entry.schedule.rhobar, pi_of_case, batches.names)
 
@@ -98,7 +119,8 @@ def train_denoiser(
         return watch(model, watched, entry, row, pi_of, first, device)
 
     trainer.fit(batches, objective, validate, say)
-    made: dict[str, object] = {"before": before, "prior_sha256": beside}
+    made: dict[str, object] = {"before": before, "prior_sha256": None if folder is None else beside}
+    made |= {"maps_blake2": beside} if folder is None else {}
     made["out_of_fold"] = [_about(folder) for folder in out_of_fold]
     made |= {"weighting": weighting} if weighting else {}
     return finish(trainer, stage, config.model_dump_json(), train, say, **made)
@@ -135,21 +157,21 @@ class Objective:
         self.config, self.pi_of, self.names = config, pi_of, names
         self.rhobar = torch.from_numpy(rhobar).float()
         self.times = Times(config.T, config.timestep_weights)
+        self.share = share()
 
     def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         """Loss of one batch; its times and noise depend on seed and step alone."""
         assert isinstance(model, Denoiser)
         c = self.config
-        image, y = batch
-        rng = np.random.default_rng((c.optimisation.seed, 11, step))
-        pi = self.pi_of(image, self.names(step)) if c.prior_guided else torch.zeros_like(y)
-        t = torch.from_numpy(self.times(rng, len(y))).to(y.device)
-        eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
+        image, y, *given = batch
+        pi = (given[0] if given else self.pi_of(image, self.names(step))) if c.prior_guided else torch.zeros_like(y)
+        t, eps = self.drawn(y, step)
         rb = self.rhobar.to(y.device)[t]
         wide = rb.reshape(-1, *[1] * (y.ndim - 1))
         r0 = process.residual(y, pi, c.residual_scale)
         r_t = process.diffuse(r0, eps, wide)
-        hint = draw_hints(y, pi, np.random.default_rng((c.optimisation.seed, 13, step)), c.hint_share)
+        mine = () if self.share.processes == 1 else (self.share.rank,)
+        hint = draw_hints(y, pi, np.random.default_rng((c.optimisation.seed, 13, step, *mine)), c.hint_share)
         raw, psi = model.raw(pi + r_t, image, pi, t, rb, hint)
         skip, gain = model.preconditioning(rb, y.ndim)
         target = (process.velocity(r0, eps, wide) - skip * r_t) / gain
@@ -160,6 +182,14 @@ class Objective:
             loss = loss + c.dds_weight * deep_diffusion_supervision(psi, y, supervised, c.dds_tau)
         return loss
 
+    def drawn(self, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Times ``(B,)`` and noise of y's shape: this process's share of what is drawn for the whole batch."""
+        rng = np.random.default_rng((self.config.optimisation.seed, 11, step))
+        whole = len(y) * self.share.processes
+        t = self.share.of(self.times(rng, whole))
+        eps = self.share.of(rng.standard_normal((whole, *y.shape[1:]), dtype=np.float32))
+        return torch.from_numpy(t).to(y.device), torch.from_numpy(eps).to(y.device)
+
 
 class NoiseObjective(Objective):
     """The loss of Ho et al. (2020): the mean squared error on eps, at random times, of a mask in {-1, 1}."""
@@ -167,10 +197,8 @@ class NoiseObjective(Objective):
     def __call__(self, model: nn.Module, batch: Batch, step: int) -> Tensor:
         """Loss of one batch; its times and noise depend on seed and step alone."""
         assert isinstance(model, Denoiser)
-        image, y = batch
-        rng = np.random.default_rng((self.config.optimisation.seed, 11, step))
-        t = torch.from_numpy(self.times(rng, len(y))).to(y.device)
-        eps = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32)).to(y.device)
+        image, y, *_ = batch
+        t, eps = self.drawn(y, step)
         rb = self.rhobar.to(y.device)[t]
         y_t = process.diffuse(2 * y - 1, eps, rb.reshape(-1, *[1] * (y.ndim - 1)))
         raw, _ = model.raw(y_t, image, torch.zeros_like(y), t, rb)
@@ -201,7 +229,7 @@ NOISE = DiffusionRecipe(NoiseObjective, "linear", scale=2.0)  # from -1 to 1
 
 def complete(
     config: DenoiserTraining,
-    prior: PriorConfig,
+    prior: PriorConfig | UNetConfig,
     pi_of: CasePriors,
     cases: Sequence[TrainCase],
     out: Path,
@@ -217,7 +245,8 @@ def complete(
         for case in cases[:MEASURED]:
             y = nn.functional.one_hot(case.labels.long(), prior.classes).movedim(-1, 1).float()  # (readers, K, ...)
             y, image = y.to(pi_of.prior.device), case.image[None].to(pi_of.prior.device)
-            pi = pi_of(image, [case.name]) if config.prior_guided else torch.zeros_like(y)
+            known = pi_of(image, [case.name]) if case.pi is None else case.pi[None].to(image.device)
+            pi = known if config.prior_guided else torch.zeros_like(y)
             squares.append(float(process.residual(y, pi, config.residual_scale).square().mean()))
         std = round(float(np.sqrt(np.mean(squares))), 4)
         kept.write_text(json.dumps({"residual_std": std}), encoding="utf-8")
@@ -256,7 +285,7 @@ def watch(
     rows: dict[str, list[Tensor]] = {"prior": [], "one": [], "five": []}
     for case in cases:
         image = case.image[None].to(device)
-        pi = pi_of(image)
+        pi = pi_of(image) if case.pi is None else case.pi[None].to(device)
         rows["prior"].append(pi[0].cpu())
         for key, steps, m in (("one", 1, 1), ("five", 5, 4)):
             sampler = row.sampler(Kit(entry, Request(steps=steps, solver="ddim", eta=0.0), pi_of, [denoise]))

@@ -18,8 +18,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.nets import named_weights
 from napari_pgrd.train.config import Optimisation
+from napari_pgrd.train.processes import share, silent
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # image, one-hot truth and, where another model stands in for the prior, what it says
 LossOf = Callable[[nn.Module, Batch, int], Tensor]
 Report = Callable[[str], None]
 
@@ -29,6 +30,8 @@ class Trainer:
 
     The random numbers of a step depend on the seed and the step alone, so a run that was killed continues with the
     sequence it would have had.
+
+    Of several processes each steps alike on its share of every batch; the first one alone measures, writes and speaks.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Trainer:
         self.seconds = 0.0
         self.precision = ""
         self.history: list[dict[str, float]] = []
+        self.share = share()
         if self.checkpoint.exists():
             self._load()
+        self.share.wait()  # before the first one writes another
 
     @property
     def checkpoint(self) -> Path:
@@ -66,8 +71,11 @@ class Trainer:
         say: Report,
     ) -> None:
         """Train to the configured number of steps; safe to call again after any interruption."""
+        say = say if self.share.first else silent
         if not self.precision:
-            self.precision = choose_precision(self.model, batches, loss, self.config, self.device)
+            if self.share.first:
+                self.precision = choose_precision(self.model, batches, loss, self.config, self.device)
+            self.precision = self.share.told(self.precision)
             say(f"precision {self.precision} on {self.device.type}")
         running, count, saved, said = 0.0, 0, time.monotonic(), 0.0
         began, first = time.monotonic(), self.step
@@ -82,7 +90,7 @@ class Trainer:
                 said = time.monotonic()
                 say(f"step {self.step}/{self.config.steps}  loss {running / count:.4f}  {clock(left)} left")
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
-                scores = validate(self.averaged.eval())
+                scores = validate(self.averaged.eval()) if self.share.first else {}
                 self.history.append({"step": self.step, "loss": running / count, **scores})
                 say("  ".join([f"validation at step {self.step}", *(f"{k} {v:.4f}" for k, v in scores.items())]))
                 running, count = 0.0, 0
@@ -96,22 +104,26 @@ class Trainer:
             group["lr"] = self.config.learning_rate * rate(self.step, self.config)
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        batch = (batch[0].to(self.device), batch[1].to(self.device))
+        batch = tuple(part.to(self.device) for part in batch)
         with autocast(self.device, self.precision):
             value = loss(self.model, batch, self.step)
+        over_all = self.share.mean(value)
         require(
-            bool(torch.isfinite(value)),
+            bool(torch.isfinite(over_all)),
             InputError,
             f"The loss is not finite at step {self.step}; lower the learning rate.",
         )
         value.backward()
+        self.share.average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
         self.ema.update_parameters(self.model)
-        return float(value.detach())
+        return float(over_all.detach())
 
     def save(self) -> None:
         """Write the whole state to a temporary file, then rename: a kill at any moment leaves a good file."""
+        if not self.share.first:
+            return
         tensors = {f"model.{k}": v.detach() for k, v in named_weights(self.model).items()}
         tensors |= {f"ema.{k}": v.detach() for k, v in named_weights(self.ema).items()}
         for i, state in self.optimiser.state_dict()["state"].items():
@@ -183,7 +195,7 @@ def choose_precision(
     """Time one training step in both precisions and take the faster; no weights change."""
     if config.precision != "auto":
         return config.precision
-    batch = (batches(0)[0].to(device), batches(0)[1].to(device))
+    batch = tuple(part.to(device) for part in batches(0))
     model.train()
     times: dict[str, float] = {}
     buffers = {k: v.clone() for k, v in model.named_buffers()}

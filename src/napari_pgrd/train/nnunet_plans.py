@@ -70,6 +70,7 @@ class Plan:
             spacing=spacing,  # type: ignore[arg-type]  # three of each
             patch=tuple(patch + rest),  # type: ignore[arg-type]
             stride=max(strides),
+            window=tuple(patch) if dims == 3 else None,  # type: ignore[arg-type]
             nnunet=self._intensities((*strides, *rest)),
         )
 

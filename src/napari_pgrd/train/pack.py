@@ -16,16 +16,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.device import resolve
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.given import as_prepared
 from napari_pgrd.engine.methods import ALONE
 from napari_pgrd.engine.predict import Runner, choose_batch
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.sampler import Case
-from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, SamplingDefaults, Scope
+from napari_pgrd.engine.spec import SCHEMA_VERSION, Label, PrepareSpec, PriorConfig, SamplingDefaults, Scope
 from napari_pgrd.evaluate.calibration import Floats, Indices, fit_map
 from napari_pgrd.evaluate.volumes import LEVEL, fit_widening
 from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.nifti import write_atomically
+from napari_pgrd.io.probabilities import map_of, read_probabilities
 from napari_pgrd.io.provenance import now, versions
 from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.prior import KEPT, digest, prior_folder, read_record
@@ -63,7 +65,7 @@ def read_meta(path: Path) -> Meta:
 
 
 def pack(
-    prior: str | Path,
+    prior: str | Path | None,
     denoiser: Path | None,
     calibration: Sequence[CaseFiles],
     blocks: Mapping[str, int],
@@ -71,6 +73,7 @@ def pack(
     out: Path,
     device: str = "auto",
     say: Say = lambda text: None,
+    maps: Path | None = None,
 ) -> Bundle:
     """Make a bundle.
 
@@ -83,9 +86,18 @@ def pack(
         On which tau and w are fitted, with the bundle's default sampling.
     blocks : mapping
         Number of cases in each block of the split, for the record.
+    maps : Path, optional
+        In place of a prior, for a denoiser that was trained around maps of probabilities: those of the calibration
+        cases, among others. The bundle then holds no prior network.
     """
-    prior = prior_folder(prior)
-    folders = {"prior": prior} | ({"denoiser": denoiser} if denoiser is not None else {})
+    require(
+        (prior is None) != (maps is None) and (prior is not None or denoiser is not None),
+        InputError,
+        "A bundle holds a prior, or a denoiser that was trained around maps. Give --prior, or --denoiser and "
+        "--prior-probabilities.",
+    )
+    prior = None if prior is None else prior_folder(prior)
+    folders = {stage: folder for stage, folder in (("prior", prior), ("denoiser", denoiser)) if folder is not None}
     records = {stage: read_record(folder) for stage, folder in folders.items()}
     for stage, folder in folders.items():
         require(
@@ -94,10 +106,17 @@ def pack(
             f"{folder.name} holds no finished training of the {stage}. Run 'pgrd train {stage}' first.",
         )
     require(
-        denoiser is None or records["denoiser"].get("prior_sha256") in (None, digest(prior / "prior.safetensors")),
+        denoiser is None
+        or (
+            (prior is None) == ("maps_blake2" in records["denoiser"])
+            and (
+                prior is None or records["denoiser"].get("prior_sha256") in (None, digest(prior / "prior.safetensors"))
+            )
+        ),
         InputError,
-        f"The denoiser in {denoiser and denoiser.name} was trained beside another prior than the one in {prior.name}. "
-        "Give the folder that 'pgrd train denoiser' was given as --prior.",
+        f"The denoiser in {denoiser and denoiser.name} was trained beside another prior than "
+        f"{'these maps' if prior is None else 'the one in ' + prior.name}. "
+        "Give what 'pgrd train denoiser' was given as --prior, or --prior-probabilities.",
     )
     out.mkdir(parents=True, exist_ok=True)
     for stage, folder in folders.items():
@@ -108,7 +127,7 @@ def pack(
         return save(out, content)
     draft = save(out, {**content, "tau": FIRST_TAU})
     volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    fit = fit_map(_counting(draws(draft, calibration, device, say), volumes), FIRST_TAU)
+    fit = fit_map(_counting(draws(draft, calibration, device, say, maps=maps), volumes), FIRST_TAU)
     say(
         f"tau {fit.tau:.4f} and w {fit.mean_weight:.2f} on {len(calibration)} cases: NLL {fit.nll:.4f}, "
         f"at tau {FIRST_TAU} and w 0 {fit.nll_start:.4f}"
@@ -148,7 +167,7 @@ def fit_interval(
 
 def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mapping[str, int]) -> dict[str, Any]:
     """``bundle.json`` but for tau, w and checksums."""
-    first = PriorTraining.model_validate(records["prior"]["config"])
+    first = _first(records)
     known = [label.value for label in meta.labels]
     require(
         known == sorted(first.labels),
@@ -157,9 +176,9 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
     )
     training = {
         stage: {
-            **{k: record[k] for k in KEPT},
-            "optimisation": record["config"]["optimisation"],
-            **{k: record[k] for k in ("before", "out_of_fold", "weighting") if k in record},
+            **{k: record[k] for k in KEPT if k in record},
+            **({"optimisation": record["config"]["optimisation"]} if "optimisation" in record["config"] else {}),
+            **{k: record[k] for k in ("before", "imported", "out_of_fold", "weighting") if k in record},
         }
         for stage, record in records.items()
     }
@@ -169,7 +188,7 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         "cases": dict(blocks),
         "commands": list(meta.commands),
         "training": training,
-        "prior_temperature": {k: records["prior"][k] for k in fitted if k in records["prior"]},
+        "prior_temperature": {k: v for k, v in records.get("prior", {}).items() if k in fitted},
         "versions": versions(),
         "date": now(),
     }
@@ -177,11 +196,21 @@ def describe(records: Mapping[str, Mapping[str, Any]], meta: Meta, blocks: Mappi
         "schema_version": SCHEMA_VERSION,
         **meta.model_dump(mode="json", exclude={"data", "commands"}),
         "prepare": first.prepare.model_dump(mode="json"),
-        "prior": first.network.model_dump(mode="json"),
-        "prior_temperature": records["prior"].get("temperature", 1.0),
+        "prior": first.network.model_dump(mode="json") if "prior" in records else None,
+        "prior_temperature": records.get("prior", {}).get("temperature", 1.0),
         **(_diffusion(records["denoiser"]["config"]) if "denoiser" in records else {"method": ALONE}),
         "provenance": provenance,
     }
+
+
+def _first(records: Mapping[str, Mapping[str, Any]]) -> PriorTraining:
+    """What the prior was made with; without one, what the denoiser's training says in its place."""
+    if "prior" in records:
+        return PriorTraining.model_validate(records["prior"]["config"])
+    config = DenoiserTraining.model_validate(records["denoiser"]["config"])
+    shape = {key: getattr(config.network, key) for key in ("dims", "channels", "classes")}
+    prepare, labels = config.prepare or PrepareSpec(), config.labels or {}
+    return PriorTraining(prepare=prepare, labels=labels, network=PriorConfig(**shape))
 
 
 def _diffusion(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,17 +233,20 @@ def draws(
     device: str,
     say: Say = lambda text: None,
     method: str | None = None,
+    maps: Path | None = None,
 ) -> Iterator[tuple[Floats, Floats, Indices]]:
     """Per case last and first estimates ``(M, K, N)`` of a method's default sampling, and truths ``(readers, N)``."""
-    request = Request(device=device, method=method).resolved(bundle.spec)
     runner = Runner(bundle, resolve(device), method)
     index = {label.value: k for k, label in enumerate(bundle.spec.labels)}
     for done, case in enumerate(cases, 1):
         volume, truth = load_readers(case, index)
         image, restore = prepare(volume, bundle.spec.prepare)
         image = image.to(runner.device)
+        given = None if maps is None else read_probabilities(map_of(maps, case.name), volume, len(index))
+        request = Request(device=device, method=method, prior=given).resolved(bundle.spec)
         here = runner.over(image)
-        sampler, pi = here.sampler(request), here.prior(image)
+        sampler = here.sampler(request)
+        pi = here.prior(image) if given is None else as_prepared(given.values, restore).to(runner.device)
         batch = choose_batch(bundle.spec, image.shape[2:], runner.device, window=bundle.spec.prepare.window)
         parts, firsts = [], []
         for start in range(0, request.samples or 0, batch):

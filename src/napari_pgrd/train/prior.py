@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from napari_pgrd.engine.device import autocast
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.given import no_prior
 from napari_pgrd.engine.nets import TRAINING_ONLY, build_prior, load_weights, named_weights
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.spec import BundleSpec, find, read_spec
@@ -31,6 +32,7 @@ from napari_pgrd.train.data import Batches, TrainCase, load_case
 from napari_pgrd.train.loop import Batch, Report, Trainer
 from napari_pgrd.train.losses import PriorLoss
 from napari_pgrd.train.plots import learning_curves
+from napari_pgrd.train.processes import share, silent
 
 KEPT = ("steps", "seconds", "parameters", "device", "precision", "torch")
 """What a bundle's description repeats of a training's record."""
@@ -80,7 +82,8 @@ def train_prior(
     """Train the prior and fit its temperature: see :func:`train_segmenter`."""
     train_segmenter(train, monitor, config, out, device, say, start)
     index = {value: i for i, value in enumerate(sorted(config.labels))}
-    calibrate(out, monitor, index, device, say)
+    if share().first:
+        calibrate(out, monitor, index, device, say)
     return out
 
 
@@ -99,6 +102,8 @@ def train_segmenter(
     Returns the folder with its weights (``prior.safetensors``, for the prior), ``training.json`` and the learning
     curves. With ``start``, a bundle (by name or folder) or a finished training, its weights are where this one begins.
     """
+    mine = share()
+    say = say if mine.first else silent
     index = {value: i for i, value in enumerate(sorted(config.labels))}
     require(
         config.network.classes == len(index),
@@ -112,7 +117,7 @@ def train_segmenter(
     began, before = start_from(start, net, recipe.name, say)
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
     o = config.optimisation
-    batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate)
+    batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> Tensor:
         return recipe.loss(model, batch, step, config)
@@ -175,16 +180,16 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def _record_of_bundle(spec: BundleSpec) -> dict[str, Any]:
+    require(spec.prior is not None, InputError, no_prior(spec.name))
     known = spec.provenance.get("training", {}).get("prior", {})
-    config = {
+    config: dict[str, Any] = {
         "prepare": spec.prepare.model_dump(mode="json"),
-        "network": spec.prior.model_dump(mode="json"),
+        "network": spec.model_dump(mode="json")["prior"],
         "labels": {label.value: label.name for label in spec.labels},
     }
-    if "optimisation" in known:
-        config["optimisation"] = known["optimisation"]
+    config |= {k: v for k, v in known.items() if k == "optimisation"}
     fitted = spec.provenance.get("prior_temperature", {})
-    kept = {k: v for k, v in known.items() if k != "optimisation"}
+    kept = {k: v for k, v in (*known.items(), *spec.provenance.items()) if k in (*KEPT, "before", "imported")}
     return {"stage": "prior", "config": config, **kept, **fitted, "temperature": spec.prior_temperature}
 
 
@@ -208,19 +213,29 @@ def load_prior(folder: Path, device: torch.device) -> tuple[PriorTraining, nn.Mo
 
 
 def load_cases(
-    files: Sequence[CaseFiles], config: PriorTraining, index: Mapping[int, int], say: Report, whole: bool = False
+    files: Sequence[CaseFiles],
+    config: PriorTraining,
+    index: Mapping[int, int],
+    say: Report,
+    whole: bool = False,
+    maps: Path | None = None,
 ) -> list[TrainCase]:
-    """Read and check every case before the first step; ``whole`` as :func:`load_case` has it."""
-    cases = [load_case(f, config.prepare, index, whole) for f in files]
-    require(bool(cases), InputError, "A block of the split is empty; training and calibration both need cases.")
-    channels = {int(c.image.shape[0]) for c in cases}
+    """Read and check every case before the first step; ``whole`` and ``maps`` as :func:`load_case` has them."""
+    require(bool(files), InputError, "A block of the split is empty; training and calibration both need cases.")
+    if {len(f.images) for f in files} != {1}:  # one file may hold several
+        _check_channels({len(f.images) for f in files}, config)
+    cases = [load_case(f, config.prepare, index, whole, maps) for f in files]
+    _check_channels({int(c.image.shape[0]) for c in cases}, config)
+    say(f"{len(cases)} cases read")
+    return cases
+
+
+def _check_channels(channels: set[int], config: PriorTraining) -> None:
     require(
         channels == {config.network.channels},
         InputError,
         f"The images have {sorted(channels)} channels, the network expects {config.network.channels}.",
     )
-    say(f"{len(cases)} cases read")
-    return cases
 
 
 def dice_scores(predicted: Sequence[Tensor], cases: Sequence[TrainCase], labels: Mapping[int, str]) -> dict[str, float]:
@@ -308,6 +323,8 @@ def finish(
 ) -> Path:
     """Write the averaged weights in half precision, the record of the training, and its picture."""
     out = trainer.out
+    if not trainer.share.first:
+        return out
     weights = {
         k: v.detach().cpu().half().contiguous()
         for k, v in named_weights(trainer.averaged).items()
