@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -395,7 +396,8 @@ def test_mutated_files_are_read_or_refused_with_a_sentence(tmp_path: Path) -> No
                 spoilt[at:at] = spoilt[at - 40 : at]
         files[0].write_bytes(bytes(spoilt))
         try:
-            volume = read_series(tmp_path, str(shared.SeriesInstanceUID))
+            with warnings.catch_warnings(action="error"):  # pydicom's quote what they are about
+                volume = read_series(tmp_path, str(shared.SeriesInstanceUID))
         except InputError:
             refused += 1
         else:

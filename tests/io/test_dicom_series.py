@@ -104,7 +104,8 @@ def test_series_with_one_number_and_with_none_can_be_told_apart(tmp_path: Path) 
     assert [one.key for one in caught.value.series] == ["3", "3-2", "none", "none-2"]
     shapes = {read_series(tmp_path, one.key).shape for one in caught.value.series}
     assert len(shapes) == 4
-    assert read_series(tmp_path / "c").name == "MR series"
+    assert read_series(tmp_path / "c").name == "MR series without number"
+    assert read_series(tmp_path, "none-2").name == "MR series without number 2"
 
 
 def test_slices_without_any_series_uid_belong_together_in_one_folder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_FILES = 20_000  # in a folder
+PEEK = 2000  # files that are looked at to learn whether a folder is one of DICOM
 MAX_BYTES = 2**32  # of one file
 MAX_INFLATED = 2**30  # of one that is stored deflated
 DEFER = 2**24  # a longer value stays on disk until somebody asks for it
@@ -56,10 +57,10 @@ def _bare(start: bytes) -> bool:
 
 
 def holds_dicom(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a DICOM file, or a folder with one in it or in its folders."""
+    """Whether a path is a DICOM file, or a folder with one among its first files and those of its folders."""
     if not os.path.isdir(path):
         return is_dicom(path)
-    return any(is_dicom(file) for _, file in zip(range(MAX_FILES), _walk(Path(path)), strict=False))
+    return any(is_dicom(file) for _, file in zip(range(PEEK), _walk(Path(path)), strict=False))
 
 
 def dicom_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.io.dicom.elements import items, value_of, whole
-from napari_pgrd.io.dicom.files import dicom_files, is_marked, neighbours, read_header
+from napari_pgrd.io.dicom.files import dicom_files, is_marked, neighbours, quiet, read_header
 
 if TYPE_CHECKING:
     import os
@@ -107,8 +107,10 @@ class SeriesInfo:
     @property
     def title(self) -> str:
         """The name of its layer."""
-        title = f"{self.modality or 'DICOM'} series"
-        return title if self.key == "none" else f"{title} {self.key}"
+        title, number = f"{self.modality or 'DICOM'} series", self.key.removeprefix("none")
+        return (
+            f"{title} without number{number.replace('-', ' ')}" if self.key.startswith("none") else f"{title} {number}"
+        )
 
     @property
     def text(self) -> str:
@@ -207,7 +209,9 @@ def _cut_off(head: Dataset) -> bool:
     from pydicom.uid import UID
 
     kind = value_of(head, "SOPClassUID") or value_of(head.file_meta, "MediaStorageSOPClassUID") or ""
-    return UID(str(kind)).name.endswith("Image Storage") and "Rows" not in head
+    with quiet():  # of a damaged file it may be anything
+        name = UID(str(kind)).name
+    return name.endswith("Image Storage") and "Rows" not in head
 
 
 def _grouped(heads: Sequence[tuple[Path, Dataset]]) -> list[SeriesInfo]:
