@@ -183,7 +183,7 @@ def _reliability(spec: BundleSpec) -> list[str]:
         f"Every voxel near truth or prediction of the {r.cases} validation cases{pooled}, {own.count.sum():.0f} "
         "answers together: how often the most probable label was right, against the probability that it was given. On "
         "the dotted line the two agree; below it the model is surer than right. Error of all these voxels together "
-        f"{own.ece:.4f}, {theirs} {prior.ece:.4f}. Counted by the last of the commands below; the counts are in "
+        f"{own.ece:.4f} ({theirs}: {prior.ece:.4f}). Counted by the last of the commands below; the counts are in "
         "bundle.json."
     )
     head = ["confidence", f"voxels, {mine}", "mean confidence", "share right", f"share right, {theirs}"]
