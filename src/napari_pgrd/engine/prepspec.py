@@ -70,6 +70,11 @@ class PrepareSpec(BaseModel):
         return (self.stride,) * 3 if self.nnunet is None else self.nnunet.strides
 
     @property
+    def at_once(self) -> PrepareSpec:
+        """The same without windows: what is prepared is of a size that one call can see."""
+        return self if self.window is None else self.model_copy(update={"window": None})
+
+    @property
     def blank_background(self) -> bool:
         """Whether a prepared image is 0 wherever there is nothing of the patient."""
         return self.nnunet is not None and set(self.nnunet.schemes) == {"zscore-inside"}

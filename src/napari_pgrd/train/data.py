@@ -61,7 +61,7 @@ def load_case(
     ``whole`` keeps all of it also where networks are shown the middle alone: what they learn from is turned and moved
     before the patch is cut. ``maps`` is a folder with another model's probabilities of the case.
     """
-    spec = spec.model_copy(update={"middle_only": spec.middle_only and not whole})
+    spec = spec.at_once.model_copy(update={"middle_only": spec.middle_only and not whole})
     volume, labels = load_readers(case, values)
     image, restore = prepare(volume, spec)
     target = torch.from_numpy(np.ascontiguousarray(restore.cropped(restore.reorder.apply(labels)), np.uint8))

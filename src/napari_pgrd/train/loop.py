@@ -21,6 +21,7 @@ from napari_pgrd.train.config import Optimisation
 from napari_pgrd.train.processes import share, silent
 
 Batch = tuple[Tensor, ...]  # image, one-hot truth and, where another model stands in for the prior, what it says
+PRECISIONS = ("float32", "bfloat16")
 LossOf = Callable[[nn.Module, Batch, int], Tensor]
 Report = Callable[[str], None]
 
@@ -75,7 +76,8 @@ class Trainer:
         if not self.precision:
             if self.share.first:
                 self.precision = choose_precision(self.model, batches, loss, self.config, self.device)
-            self.precision = self.share.told(self.precision)
+            known = PRECISIONS.index(self.precision or PRECISIONS[0])
+            self.precision = PRECISIONS[self.share.told(known, self.device)]
             say(f"precision {self.precision} on {self.device.type}")
         running, count, saved, said = 0.0, 0, time.monotonic(), 0.0
         began, first = time.monotonic(), self.step
@@ -199,7 +201,7 @@ def choose_precision(
     model.train()
     times: dict[str, float] = {}
     buffers = {k: v.clone() for k, v in model.named_buffers()}
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
         for _ in range(3):
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

@@ -139,7 +139,7 @@ def calibrate(
     logits, labels = [], []
     for case in cases:
         volume, truths = load_readers(case, index)
-        image, restore = prepare(volume, config.prepare)
+        image, restore = prepare(volume, config.prepare.at_once)
         with torch.no_grad(), autocast(device):
             pi = torch.softmax(net(image.to(device)).float(), 1)
         logits.append(restore(pi)[0].flatten(1).clamp_min(LEAST).log().cpu().numpy())

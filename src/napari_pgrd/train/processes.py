@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -63,8 +63,7 @@ class Share:
     def of(self, items: Items) -> Items:
         """Its part of what belongs to a whole batch, in order."""
         n = len(items) // self.processes
-        part: Items = items[self.rank * n : (self.rank + 1) * n]
-        return part
+        return cast(Items, items[self.rank * n : (self.rank + 1) * n])
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -88,13 +87,12 @@ class Share:
         for p, part in zip(used, flat.split([p.numel() for p in used]), strict=True):
             p.grad = part.view_as(p).clone()
 
-    def told(self, value: str) -> str:
+    def told(self, value: int, device: torch.device) -> int:
         """What the first process says."""
-        if self.processes == 1:
-            return value
-        said = [value]
-        dist.broadcast_object_list(said)
-        return said[0]
+        said = torch.tensor([value], device=device)
+        if self.processes > 1:
+            dist.broadcast(said, 0)
+        return int(said)
 
     def wait(self) -> None:
         """Until all are here."""
@@ -156,6 +154,8 @@ def start(processes: int, words: Sequence[str]) -> int:
         for rank in range(processes):
             env = {**os.environ, MEETING: str(meeting), "WORLD_SIZE": str(processes)}
             env |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            if sys.platform == "linux":
+                env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine without a network has no other
             env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
             command = [sys.executable, "-c", "from napari_pgrd.cli import main; main()", *words]
             quiet = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": notes[rank]}
