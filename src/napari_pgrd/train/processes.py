@@ -30,7 +30,7 @@ from napari_pgrd.engine.errors import DeviceError, InputError, require
 
 MEETING = "PGRD_MEETING"  # a file by which the processes of --processes find each other
 PATIENCE = timedelta(hours=12)  # while the first one measures, the others wait
-Items = TypeVar("Items", bound=Sequence[Any])
+Items = TypeVar("Items")  # whatever has a length and can be cut
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Share:
 
     def of(self, items: Items) -> Items:
         """Its part of what belongs to a whole batch, in order."""
-        n = len(items) // self.processes
-        return cast(Items, items[self.rank * n : (self.rank + 1) * n])
+        whole: Any = items
+        n = len(whole) // self.processes
+        return cast(Items, whole[self.rank * n : (self.rank + 1) * n])
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all processes."""
