@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -77,6 +79,21 @@ def test_a_correction_starts_from_somebody_elses_segmentation(scanned, qtbot, tm
     written = pydicom.dcmread(tmp_path / "out" / "corrected.dcm")
     assert {segment.SegmentAlgorithmType for segment in written.SegmentSequence} == {"MANUAL"}
     assert not (tmp_path / "out" / "probability.dcm").exists()
+
+
+def test_a_series_that_cannot_be_referred_to_is_exported_without_dicom(scanned, qtbot, tmp_path):
+    volume = scanned.desk.volume
+    lacking = replace(volume, source=replace(volume.source, frame_of_reference_uid=""))
+    data, meta, _ = layer_data(lacking, "lacking")
+    scanned.viewer.add_image(data, **meta)
+    scanned.desk.choose_source("lacking")
+    run(scanned, qtbot)
+    click_tab(scanned.dock, "Export")
+    assert "no frame of reference" in find(scanned.dock, "no_dicom").text()
+    type_text(scanned.dock, "folder", str(tmp_path / "out"))
+    click(scanned.dock, "export")
+    wait(qtbot, lambda: scanned.state.exported != "")
+    assert not list((tmp_path / "out").glob("*.dcm"))
 
 
 def test_an_image_that_is_no_dicom_gets_a_sentence(review, qtbot, tmp_path):

@@ -14,7 +14,6 @@ KINDS = (
     ("labelmap", "Label map", "Masks as a Segmentation of the newer kind LABELMAP, which few programs read", False),
     ("fractional", "Probabilities", "Of every label, as a FRACTIONAL Segmentation in steps of 1/255", False),
 )  # fmt: skip
-NONE = "This image did not come from DICOM, so there is no patient and study that DICOM files could belong to."
 
 
 class DicomPanel(QWidget):
@@ -37,7 +36,7 @@ class DicomPanel(QWidget):
             False,
         )
         self.deidentify.toggled.connect(self._settle)
-        self.none = faint(NONE)
+        self.none = faint("")
         self.none.setObjectName("no_dicom")
         self.parts = QWidget()
         grid = QGridLayout(self.parts)
@@ -52,13 +51,14 @@ class DicomPanel(QWidget):
         layout.addWidget(self.heading)
         layout.addWidget(self.parts)
         layout.addWidget(self.none)
-        self.refresh(False, False)
+        self.refresh("", False)
 
-    def refresh(self, from_dicom: bool, samples: bool) -> None:
-        """Whether the image came from DICOM, and whether there are samples."""
-        self.heading.setVisible(from_dicom)
-        self.parts.setVisible(from_dicom)
-        self.none.setVisible(not from_dicom)
+    def refresh(self, refusal: str, samples: bool) -> None:
+        """Show what there is, or why DICOM cannot be; ``samples`` says whether there are any."""
+        self.heading.setVisible(not refusal)
+        self.parts.setVisible(not refusal)
+        self.none.setText(refusal)
+        self.none.setVisible(bool(refusal))
         self.kinds["fractional"].setEnabled(samples)
         self._settle()
 

@@ -73,7 +73,7 @@ class ExportPanel(QWidget):
         self.go.setText(missing or "Export")
         for key, box in self.boxes.items():
             box.setEnabled(key == "mask" or samples or not ready)
-        self.dicom.refresh(self.exports.from_dicom, samples or not ready)
+        self.dicom.refresh(self.exports.no_dicom, samples or not ready)
         correction = self.exports.corrections.layer
         text = f"Corrected mask: \u201c{correction.name}\u201d" if correction else "There is no correction yet."
         if ready and not samples:

@@ -13,9 +13,9 @@ from napari.layers import Labels
 from psygnal import Signal
 from superqt.utils import FunctionWorker
 
-from napari_pgrd.engine.errors import PgrdError
+from napari_pgrd.engine.errors import ExportError, PgrdError
 from napari_pgrd.engine.request import Request
-from napari_pgrd.io.dicom.source import DicomSource
+from napari_pgrd.io.dicom.planes import NOT_DICOM, source_of
 from napari_pgrd.session.state import controls
 from napari_pgrd.session.summary import ReviewSummary
 from napari_pgrd.viewer import settings
@@ -43,6 +43,7 @@ class Exports:
         self.files: list[Path] = []  # what was written last
         self.worker: FunctionWorker[list[Path]] | None = None
         self._correction: NDArray[np.uint8] | None = None  # as it was written
+        self._judged: tuple[Volume, str] | None = None  # an image, and why it cannot be exported as DICOM
         self.initials = settings.load().initials
         self.review: Callable[[str], ReviewSummary] = lambda initials: ReviewSummary(initials=initials)
         """What the reader did so far; set by whoever knows."""
@@ -80,10 +81,18 @@ class Exports:
         return c.can_export or (c.can_take_mask and self.corrections.layer is not None)
 
     @property
-    def from_dicom(self) -> bool:
-        """Whether the image came from DICOM, so that DICOM files can belong to its patient."""
+    def no_dicom(self) -> str:
+        """Why nothing can be exported as DICOM, in a sentence; "" if it can."""
         volume = self.desk.volume
-        return volume is not None and isinstance(volume.source, DicomSource)
+        if volume is None:
+            return NOT_DICOM
+        if self._judged is None or self._judged[0] is not volume:
+            try:
+                source_of(volume)
+                self._judged = (volume, "")
+            except ExportError as error:
+                self._judged = (volume, str(error))
+        return self._judged[1]
 
     @property
     def busy(self) -> bool:
@@ -132,7 +141,7 @@ class Exports:
             self._files(),
             self.review(self.initials),
             self.log(),
-            dicom if self.from_dicom else None,
+            None if self.no_dicom else dicom,
         )
         self.worker.returned.connect(lambda files: self._written(files, volume))
         self.worker.errored.connect(self._failed)
