@@ -65,6 +65,7 @@ def make_tiny_bundle(
     seed: int = 0,
     hints: bool = False,
     further: Sequence[str] = (),
+    named: Sequence[str] = (),
     **content: Any,
 ) -> Path:
     """Write a bundle into ``folder`` (made if need be) and return the folder.
@@ -79,6 +80,8 @@ def make_tiny_bundle(
         Whether the denoiser hears locks.
     further
         Names of methods to hold random networks for, too.
+    named
+        Of the channels.
     content
         Top-level fields of ``bundle.json`` to set: ``name``, ``tau``, ``schedule``, ``sampling`` ...; ``denoiser=None``
         leaves the denoiser out.
@@ -123,7 +126,7 @@ def make_tiny_bundle(
         "name": "tiny",
         "title": "Tiny bundle for tests",
         "modality": "synthetic MRI",
-        "channels": [f"channel {i}" for i in range(channels)],
+        "channels": list(named) or [f"channel {i}" for i in range(channels)],
         "labels": [dict(label) for label in labels],
         "prepare": PrepareSpec(dims=dims, patch=patch, stride=4).model_copy(update=dict(prepare or {})).model_dump(),
         "scope": {"sentence": "Tiny reads blobs.", **(scope or {})},

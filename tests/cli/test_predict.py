@@ -34,7 +34,8 @@ def test_predict_writes_everything_on_the_input_grid(pgrd: Pgrd, tiny: Path, tmp
     )
     assert result.code == 0, result.err
     assert "anterior" in result.out and "mL" in result.out
-    assert result.err == ""  # no bar where stderr is no terminal
+    foretold = r"Takes about \d+ s and \d+\.\d GB of memory\.\n"
+    assert re.fullmatch(foretold, result.err)  # and no bar where stderr is no terminal
     shapes = {p.name: nib.load(p).shape for p in (tmp_path / "out").glob("*.nii.gz")}
     grid = (20, 24, 18)
     assert shapes == {
@@ -380,3 +381,40 @@ def test_locks_that_cannot_be_used_are_one_sentence(
         assert result.code == 2 and sentence in result.err
         return
     assert sentence in refused(pgrd, out, image, "--bundle", tiny, *QUICK, *words)
+
+
+def four_channels(folder: Path) -> dict[str, Path]:
+    volume, _ = blob_volume((32, 24, 16), channels=4)
+    names = ("flair", "t1", "t1_post", "t2")
+    return {
+        n: write(folder / f"p1_{n}.nii.gz", x + 10 * i) for i, (n, x) in enumerate(zip(names, volume.data, strict=True))
+    }
+
+
+def test_channels_are_found_by_their_names_and_a_large_volume_is_seen_through_windows(
+    pgrd: Pgrd, tmp_path: Path
+) -> None:
+    named = ["FLAIR", "T1", "T1 post", "T2"]
+    folder = make_tiny_bundle(tmp_path / "b", channels=4, named=named, prepare={"window": (16, 16, 16)})
+    files = four_channels(tmp_path)
+    straight = pgrd("predict", *files.values(), "--bundle", folder, *QUICK, "--out", tmp_path / "a")
+    assert straight.code == 0, straight.err
+    assert "Channels: FLAIR is p1_flair, T1 is p1_t1, T1 post is p1_t1_post, T2 is p1_t2." in straight.err
+    assert "6 windows a step, foretold by one of them." in straight.err
+    mixed = [files[n] for n in ("t2", "t1_post", "flair", "t1")]
+    other = pgrd("predict", *mixed, "--bundle", folder, *QUICK, "--out", tmp_path / "c")
+    assert other.code == 0, other.err
+    a, c = (nib.load(tmp_path / n / "probability.nii.gz").get_fdata() for n in "ac")
+    assert np.array_equal(a, c)
+
+
+def test_channels_on_two_grids_are_resampled_on_request(pgrd: Pgrd, tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path / "b", channels=2)
+    fine, _ = blob_volume()
+    one = write(tmp_path / "one.nii.gz", fine.data[0])
+    two = write(tmp_path / "two.nii.gz", fine.data[0, ::2, ::2, ::2], np.diag([2.0, 2, 2, 1]))
+    words = ("predict", one, two, "--bundle", folder, *QUICK, "--out", tmp_path / "out")
+    refused = pgrd(*words)
+    assert refused.code == 2 and "--resample" in refused.err
+    assert pgrd(*words, "--resample").code == 0
+    assert nib.load(tmp_path / "out" / "segmentation.nii.gz").shape == fine.shape

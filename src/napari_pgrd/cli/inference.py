@@ -58,6 +58,7 @@ def predict(
     prior_probabilities: Annotated[
         Path | None, Option(help="Another model's map in place of the prior: NIfTI of x, y, z and class.")
     ] = None,
+    resample: Annotated[bool, Option(help="Bring channels on other grids onto the first channel's.")] = False,
     page: Annotated[bool, Option("--report", help="A report of the consensus, too: an HTML page.")] = False,
     dicom: Kinds = None,
     deidentify: Deidentify = False,
@@ -84,7 +85,8 @@ def predict(
         "--lock-method says how samples respect locks, but there are none. Give --correction and --locked, too.",
     )
     request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method, method=method)
-    volume, loaded = read_image(image, series or ()), Bundle.load(bundle)
+    loaded = Bundle.load(bundle)
+    volume = read_image(image, series or (), loaded.spec.channels, resample, tell)
     if correction is not None and locked is not None:
         request = replace(request, locks=read_locks(correction, locked, volume, loaded.spec))
     if prior_probabilities is not None:
@@ -95,6 +97,7 @@ def predict(
     given_files = (path for path in (correction, locked, prior_probabilities) if path)
     source = [*image, *own_files(volume), *given_files]
     check_destination(out, source)
+    foretell(volume, loaded, request)
     prediction = run(volume, loaded, request)
     what = (*PARTS, REPORT) if page else tuple(PARTS)
     written = export(out, prediction, volume, loaded, request, what=what, source=source, dicom=parts)
@@ -182,6 +185,17 @@ def review(
     from napari_pgrd.viewer.launch import review as window
 
     window(image)
+
+
+def foretell(volume: Volume, bundle: Bundle, request: Request) -> None:
+    """How long it will take and how much memory, on stderr, by one window that is computed for it."""
+    if request.prior is not None:
+        return  # then there may be no prior network to measure
+    from napari_pgrd.engine.measure import measure
+    from napari_pgrd.session.estimate import cost_sentence
+
+    r = request.resolved(bundle.spec)
+    tell(cost_sentence(measure(volume, bundle, request), r.samples or 1, r.steps or 1, r.lock_method))
 
 
 def run(volume: Volume, bundle: Bundle, request: Request) -> Prediction:

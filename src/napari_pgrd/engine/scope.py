@@ -32,10 +32,10 @@ def check_scope(volume: Volume, spec: BundleSpec, box: Box | None = None) -> Non
 def _check_channels(part: Volume, spec: BundleSpec) -> None:
     have, want = part.data.shape[0], len(spec.channels)
     if have != want:
+        fewer = "Give an image for each, or join their layers below."
         raise ScopeError(
             f"{spec.name} needs {want} channel{'s' * (want != 1)} ({', '.join(spec.channels)}), but the "
-            f"image has {have}. "
-            "Choose another image or bundle."
+            f"image has {have}. {fewer if have < want else 'Choose another image or bundle.'}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,18 @@ import numpy as np
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
+from napari_pgrd.io.channels import join, order_channels
 from napari_pgrd.io.dicom.files import is_dicom
 from napari_pgrd.io.nifti import is_nifti, read_volume
 
 
-def read_image(paths: Sequence[str | os.PathLike[str]], series: Sequence[str] = ()) -> Volume:
+def read_image(
+    paths: Sequence[str | os.PathLike[str]],
+    series: Sequence[str] = (),
+    channels: Sequence[str] = (),
+    resample: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Volume:
     """Read an image whose channels share one grid.
 
     Parameters
@@ -25,6 +32,13 @@ def read_image(paths: Sequence[str | os.PathLike[str]], series: Sequence[str] = 
         for all channels if as many series are named.
     series : sequence of str
         Which series of each folder, in the same order; empty where each holds one.
+    channels : sequence of str
+        What the channels are called. Where there are as many images, these are brought into that order by their names:
+        see :func:`~napari_pgrd.io.channels.order_channels`.
+    resample : bool
+        Bring channels on other grids onto the first's.
+    say : callable
+        Hears which image became which channel.
 
     Raises
     ------
@@ -40,12 +54,17 @@ def read_image(paths: Sequence[str | os.PathLike[str]], series: Sequence[str] = 
         InputError,
         f"{len(names)} series are named for {len(files)} images. Name one for each, or several for one folder.",
     )
+    require(
+        not series or any(map(_dicom, files)),
+        InputError,
+        "A series was named, but the image is no DICOM. Leave it out, or give a DICOM folder.",
+    )
+    if len(files) == len(channels) > 1:
+        images = [_read(path, name) for path, name in zip(files, names, strict=True)]
+        images = [images[i] for i in order_channels([image.name for image in images], channels)]
+        say("Channels: " + ", ".join(f"{c} is {v.name}" for c, v in zip(channels, images, strict=True)) + ".")
+        return join(images, channels, resample)
     if not any(map(_dicom, files)):
-        require(
-            not series,
-            InputError,
-            "A series was named, but the image is no DICOM. Leave it out, or give a DICOM folder.",
-        )
         return read_volume(files)
     volumes = [_read(path, name) for path, name in zip(files, names, strict=True)]
     first = volumes[0]

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_pgrd.engine.cost import Cost
 from napari_pgrd.engine.spec import BundleSpec
+from napari_pgrd.engine.store import LARGE
 from napari_pgrd.engine.volume import Box, Volume
 
 PROGRAM = 0.7e9  # PyTorch, MONAI and the networks themselves, resident
 # What a sample costs around locks, as a multiple of one without them: benchmarks/results/locks.json.
 COST = {None: 1.0, "replacement": 1.1, "hint": 1.1, "guidance": 2.1}
+STATES = 8  # arrays that each of the two holds on a volume seen through windows
 BACKWARD = 3  # guidance keeps what its backward pass needs: 0.87 GB at the peak, where sampling freely took 0.65
 
 
@@ -27,9 +30,11 @@ def memory_bytes(volume: Volume, spec: BundleSpec, box: Box | None, samples: int
         prepared = grid * abs(np.linalg.det(volume.affine[:3, :3])) / float(np.prod(spec.prepare.spacing))
     prepared = max(prepared, float(np.prod(spec.prepare.patch)))
     k = len(spec.labels)
-    call = prepared * (10 * spec.width * 4 + 10 * k * 4) * (BACKWARD if method == "guidance" else 1)
+    seen = prepared if spec.prepare.window is None else min(prepared, float(np.prod(spec.prepare.window)))
+    call = seen * (10 * spec.width * 4 + 10 * k * 4) * (BACKWARD if method == "guidance" else 1)
     maps = grid * (6 * k * 4 + 4 * 4)
-    return PROGRAM + 2 * call + maps + grid * samples
+    states = 0.0 if seen == prepared else 2 * STATES * k * 4 * prepared
+    return PROGRAM + 2 * call + states + maps + (grid * samples if grid < LARGE else 0.0)
 
 
 def memory_sentence(volume: Volume | None, spec: BundleSpec | None, box: Box | None, samples: int) -> str:
@@ -38,6 +43,17 @@ def memory_sentence(volume: Volume | None, spec: BundleSpec | None, box: Box | N
         return ""
     size = memory_bytes(volume, spec, box, samples)
     return f"Needs about {size / 1e9:.1f} GB of memory."
+
+
+def cost_sentence(cost: Cost, samples: int, steps: int, method: str | None = None) -> str:
+    """One sentence: how long, how much memory, and through how many windows a step.
+
+    ``method`` is how locks are respected, if there are any.
+    """
+    seconds = cost.seconds(samples, steps) * COST.get(method, 1.0)
+    where = "graphics memory" if cost.device == "cuda" else "memory"
+    windows = f": {cost.windows} windows a step, foretold by one of them" if cost.windows > 1 else ""
+    return f"Takes about {_rounded(seconds)} and {cost.bytes(samples) / 1e9:.1f} GB of {where}{windows}."
 
 
 @dataclass

@@ -300,7 +300,7 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, array in arrays.items():
         total.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        total.update(memoryview(np.ascontiguousarray(array)))
+        total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
 
 
