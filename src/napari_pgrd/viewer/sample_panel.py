@@ -11,7 +11,9 @@ from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.session.estimate import memory_sentence
 from napari_pgrd.session.state import Phase, controls
 from napari_pgrd.viewer.about import AboutModel
+from napari_pgrd.viewer.channels_panel import ChannelsPanel
 from napari_pgrd.viewer.desk import Desk
+from napari_pgrd.viewer.foretelling import Foretelling
 from napari_pgrd.viewer.remote_panel import RemotePanel, sent_sentence
 from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fill, note, row
 
@@ -80,7 +82,11 @@ class SamplePanel(QWidget):
         more.setVisible(False)
         self.advanced.toggled.connect(more.setVisible)
         self.advanced.toggled.connect(lambda on: self.advanced.setText("\u25be Advanced" if on else "\u25b8 Advanced"))
+        self.channels = ChannelsPanel(desk)
         self.memory = faint()
+        foretelling = self.foretelling = Foretelling(desk)
+        foretelling.changed.connect(self.refresh)
+        self.destroyed.connect(lambda *_: foretelling.close())
         self.go = button("Sample", GO, "sample", desk.sample)
         self.stop = button("Cancel", "Stop; what was drawn stays", "cancel", desk.cancel)
         self.bar = QProgressBar()
@@ -94,6 +100,7 @@ class SamplePanel(QWidget):
         form.addRow("Image", self.source)
         form.addRow("Model", self.bundle)
         form.addRow(row(self.load, self.about))
+        form.addRow(self.channels)
         form.addRow("Device", self.device)
         form.addRow("Steps", self.steps)
         form.addRow(self.presets)
@@ -126,7 +133,8 @@ class SamplePanel(QWidget):
             choice.setEnabled(c.can_choose)
         self.steps.show_value(s.steps)
         self.samples.show_value(s.samples)
-        needs = memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples)
+        needs = self.foretelling.sentence()
+        needs = needs or memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples)
         self.memory.setText(sent_sentence(s.cluster) or needs)
         self.go.setText(c.sample_text)
         self.go.setEnabled(c.can_sample)

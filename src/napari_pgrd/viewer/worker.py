@@ -27,6 +27,7 @@ MODULES = ("pandas", "skimage.color", "torch", "napari_pgrd.engine.bundle", "nap
 if TYPE_CHECKING:
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.cost import Cost
     from napari_pgrd.engine.predict import Update
     from napari_pgrd.engine.request import Request
 
@@ -145,3 +146,15 @@ def _yield_to_the_window() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         except OSError:
             return
+
+
+def foretold(volume: Volume, bundle: str, request: Request) -> Cost | None:
+    """What a run takes, by one window; None where that cannot be computed, of which the run itself will tell."""
+    load_early().join()
+    _yield_to_the_window()
+    try:
+        from napari_pgrd.engine.measure import measure
+
+        return measure(volume, _cached(bundle), request)
+    except Exception:
+        return None
