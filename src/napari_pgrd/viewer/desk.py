@@ -106,8 +106,8 @@ class Desk:
         volume = self.image.metadata.get(VOLUME)
         if volume is None:
             self.state.sentence = self.state.unfit = (
-                f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file "
-                "with File > Open, or drop the file here, and choose napari-pgrd to read it."
+                f"{name} carries no orientation and voxel size that can be trusted. Open its NIfTI file or DICOM "
+                "folder with File > Open, or drop it here, and choose napari-pgrd to read it."
             )
             return
         self.volume = volume
@@ -161,7 +161,7 @@ class Desk:
             self.state.sentence = str(error)
 
     def open(self, path: str | Path) -> None:
-        """Open a NIfTI file as an image layer."""
+        """Open a NIfTI file or a DICOM series as an image layer."""
         self.viewer.open(str(path), plugin="napari-pgrd")
 
     def open_example(self) -> None:
@@ -217,7 +217,7 @@ class Desk:
         s = self.state
         require(s.phase in (Phase.READY, Phase.REVIEWING), InputError, "Open an image first; a run may be under way.")
         require(self.spec is not None, InputError, "Choose a model bundle first.")
-        require(self.volume is not None, InputError, s.unfit or "Choose an image that was opened from a NIfTI file.")
+        require(self.volume is not None, InputError, s.unfit or "Choose an image that was opened from NIfTI or DICOM.")
         assert self.volume is not None and self.spec is not None
         box = s.box
         check_scope(self.volume, self.spec, box)

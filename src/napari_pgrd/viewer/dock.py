@@ -14,7 +14,7 @@ from napari_pgrd.viewer.attention import Attention
 from napari_pgrd.viewer.correct_panel import CorrectPanel
 from napari_pgrd.viewer.corrections import Corrections
 from napari_pgrd.viewer.desk import Desk
-from napari_pgrd.viewer.drop import NiftiDrops
+from napari_pgrd.viewer.drop import ImageDrops
 from napari_pgrd.viewer.earlier import EarlierSamples
 from napari_pgrd.viewer.export_panel import ExportPanel
 from napari_pgrd.viewer.exports import Exports
@@ -26,6 +26,7 @@ from napari_pgrd.viewer.keys import bind, key_of
 from napari_pgrd.viewer.mask_start import MaskStart
 from napari_pgrd.viewer.measures import Measures
 from napari_pgrd.viewer.memory import Memory
+from napari_pgrd.viewer.opening import Opening
 from napari_pgrd.viewer.places import PlacesDesk
 from napari_pgrd.viewer.places_panel import PlacesPanel
 from napari_pgrd.viewer.planes import Planes
@@ -138,9 +139,8 @@ class ReviewDock(QWidget):
         self._unbind = bind(viewer, self)
         self._closed = False
         viewer.window._qt_window.installEventFilter(self)
-        self.drops = NiftiDrops(
-            viewer.window._qt_viewer, self.desk.open, lambda text: setattr(self.desk.state, "sentence", text)
-        )
+        self.opening = Opening(self.desk)
+        self.drops = ImageDrops(viewer.window._qt_viewer, self.opening.open)
         self.attention = Attention(viewer.window._qt_window, self, self.tabs, self.saving.clock)
         self.tabs.currentChanged.connect(self._tab_changed)
         self.saving.resumed.connect(self._show_tab)
@@ -217,6 +217,7 @@ class ReviewDock(QWidget):
             self.planes.close()
             self.window_level.close()
             self.drops.close()
+            self.opening.close()
             self.attention.close()
             self.saving.close()
             self.resampling.close()

@@ -27,7 +27,7 @@ def review(image: Path | None = None) -> None:
     """Open the window, with an image if one is given, and stay until it is closed."""
     _, dock = open_window()
     if image is not None:
-        dock.desk.open(image)
+        dock.opening.open(image)
     napari.run()
 
 

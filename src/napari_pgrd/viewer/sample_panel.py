@@ -32,7 +32,7 @@ class SamplePanel(QWidget):
         self.example = button(
             "Open example case", "A T1 MRI of a hippocampus that comes with the plugin", "example", desk.open_example
         )
-        self.drop_hint = faint("or drop a NIfTI file on the image area")
+        self.drop_hint = faint("or drop a NIfTI file or DICOM folder on the image area")
         self.source = combo("source", "The image to segment", desk.choose_source)
         self.bundle = combo("bundle", "The trained model", desk.try_bundle)
         self.load = button("Load folder ...", "Use a model bundle from a folder", "load_bundle", self._load)
