@@ -200,7 +200,7 @@ def test_an_unexpected_error_is_said_without_its_message(
     def broken(paths: Any) -> Any:
         raise ValueError(f"something about {paths[0]} and Jane Doe")
 
-    monkeypatch.setattr("napari_pgrd.io.caselist.read_volume", broken)
+    monkeypatch.setattr("napari_pgrd.io.images.read_image", broken)
     bundle = Bundle.load(tiny)
     batch = Batch(find_images(images), Results(tmp_path / "out", bundle, Request().resolved(bundle.spec)))
     batch.run(client, "the cluster", batch.keep())

@@ -159,7 +159,7 @@ def test_another_machine_needs_tls_or_a_tick(review, qtbot):
 def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A scheduler and a worker as somebody would start them, to be killed."""
     code = (
-        "import sys\nfrom distributed import LocalCluster\n"
+        "import sys\nimport napari_pgrd.cluster.worker\nfrom distributed import LocalCluster\n"
         "if __name__ == '__main__':\n"
         "    c = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol='tcp', host='127.0.0.1',\n"
         "                     dashboard_address=None)\n"
@@ -179,7 +179,7 @@ def test_a_lost_connection_is_a_sentence_and_this_computer_is_offered(review, qt
     process, there = scheduler
     review.state.cluster, review.state.samples, review.state.steps = there, 6, 20
     review.desk.sample()
-    wait(qtbot, lambda: review.state.drawn >= 2)
+    wait(qtbot, lambda: review.state.drawn >= 2, 600)
     os.killpg(process.pid, signal.SIGKILL)
     settled(review, qtbot)
     drawn = review.state.drawn

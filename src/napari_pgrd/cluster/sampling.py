@@ -103,7 +103,7 @@ class _Run:
         self.job = pool.hold(job_of(pool, volume, request))
         self.wanted = request.samples or 0
         self.first = so_far.samples if so_far is not None else 0
-        self.under_way: dict[int, float] = {}  # samples' worth of work done in each group that has not arrived
+        self.under_way: dict[int, float] = {}  # samples' worth of work done in each group that is not summed up yet
         self.began = 0.0
 
     def updates(self) -> Iterator[Update]:
@@ -115,6 +115,8 @@ class _Run:
                 yield self._waiting(self.first)
             elif isinstance(found, worker.Begun):
                 begun = found
+        for note in begun.notes:
+            yield self._waiting(self.first, note)
         aggregate = Aggregate(begun.prior, None, self.key, self.so_far, 0.0, self.request.locks)
 
         def snapshot() -> Prediction:
@@ -127,7 +129,7 @@ class _Run:
         drawn = self.first
         while drawn < self.wanted:
             # As many groups as there are workers, and one to follow each: results wait on workers, in their memory.
-            while len(self.under_way) + len(arrived) < 2 * max(1, self.pool.workers):
+            while len(self.under_way) < 2 * max(1, self.pool.workers):
                 start = next(starts, None)
                 if start is None:
                     break
@@ -136,18 +138,19 @@ class _Run:
                 self.under_way[start] = 0.0
             found = self._answer()
             if isinstance(found, worker.Group):
-                self.under_way.pop(found.first, None)
+                self.under_way[found.first] = len(found.masks)
                 arrived[found.first] = found
             while drawn in arrived:
                 one = arrived.pop(drawn)
-                for note in one.notes:
-                    yield Update("note", drawn, self.wanted, self._fraction(drawn), note=note)
+                for note in (n for n in one.notes if n not in begun.notes):
+                    yield self._waiting(drawn, note)
+                del self.under_way[drawn]
                 for behind, (mask, soft) in enumerate(zip(one.masks, one.soft, strict=True), 1):
                     taken = aggregate.take(mask, soft)
                     drawn += 1
                     more = len(one.masks) - behind  # arrived already, so that progress never steps back
                     yield self._progress("sample", drawn, more, index=drawn - 1, mask=taken, prediction=snapshot())
-            yield self._waiting(drawn) if self.pool.workers == 0 else self._progress("step", drawn)
+            yield self._progress("step", drawn) if self.pool.workers else self._waiting(drawn)
         yield Update("done", drawn, self.wanted, 1.0, 0.0, prediction=snapshot())
 
     def _answer(self) -> worker.Begun | worker.Group | None:
@@ -162,23 +165,25 @@ class _Run:
             answer: worker.Begun | worker.Group | None = value
             return answer
         if isinstance(found, Mapping) and found.get("first") in self.under_way:
-            self.under_way[int(found["first"])] = float(found["done"])
+            first, done = int(found["first"]), float(found["done"])
+            self.under_way[first] = max(self.under_way[first], done)  # one whose worker died begins anew
         return None
 
-    def _waiting(self, drawn: int) -> Update:
-        """A heartbeat before there is progress to show, or while nobody is there to make any."""
-        note = (
-            ""
-            if self.pool.workers
-            else f"{self.pool.name} has no workers any more; waiting for one. Cancel keeps samples."
-        )
-        return Update("note", drawn, self.wanted, self._fraction(drawn), note=note)
+    def _waiting(self, drawn: int, note: str = "") -> Update:
+        """A note, or a heartbeat before there is progress to show or while nobody is there to make any."""
+        if not note and not self.pool.workers:
+            note = f"{self.pool.name} has no workers any more; waiting for one. Cancel keeps samples."
+        return Update("note", drawn, self.wanted, self._fraction(self._done(drawn)), note=note)
+
+    def _done(self, drawn: int, arrived: int = 0) -> float:
+        """Samples' worth of work that is done."""
+        return min(float(self.wanted), drawn + arrived + sum(self.under_way.values()))
 
     def _fraction(self, done: float) -> float:
         return min(1.0, done / max(self.wanted, 1))
 
     def _progress(self, kind: Any, drawn: int, arrived: int = 0, **sample: Any) -> Update:
-        done = min(self.wanted, drawn + arrived + sum(self.under_way.values()))
+        done = self._done(drawn, arrived)
         made = done - self.first
         left = (self.wanted - done) * (time.monotonic() - self.began) / made if made > 0 else None
         return Update(kind, drawn, self.wanted, self._fraction(done), left, **sample)

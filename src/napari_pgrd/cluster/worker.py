@@ -83,11 +83,12 @@ class Refused:
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """The prior ``(K, x, y, z)``, how many samples a worker refines together, and where it does."""
+    """The prior ``(K, x, y, z)``, how many samples a worker refines together, where it does, and what to know of it."""
 
     prior: NDArray[np.float32]
     batch: int
     drawn_on: tuple[str, str]
+    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +161,16 @@ def begin(job: Job, bundle: Bundle) -> Begun:
     device = resolve(request.device)
     guided = request.locks is not None and request.lock_method == "guidance"
     shape = prepared_shape(volume, bundle.spec, request.box)
-    batch = request.batch or choose_batch(bundle.spec, shape, device, guided)
-    updates = predict(volume, bundle, request)
-    prior = next(update.prediction for update in updates if update.prediction is not None)
-    updates.close()  # type: ignore[attr-defined]
-    return Begun(prior.prior, batch, _place(request))
+    window = bundle.spec.prepare.window
+    batch = request.batch or choose_batch(bundle.spec, shape, device, guided, window)
+    notes = []
+    for update in _heard(job, 0, 0, predict(volume, bundle, request)):
+        if update.note:
+            notes.append(update.note)
+        if update.prediction is not None:
+            break
+    assert update.prediction is not None
+    return Begun(update.prediction.prior, batch, _place(request), notes)
 
 
 @_answering

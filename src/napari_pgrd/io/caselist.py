@@ -18,7 +18,7 @@ from typing import Any
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.cases import CHANNEL
-from napari_pgrd.io.nifti import SUFFIXES, is_nifti, read_volume, stem
+from napari_pgrd.io.nifti import SUFFIXES, is_nifti, stem
 
 CASE_COLUMN, IMAGE_COLUMN = "case", re.compile(r"(image|channel)[ _-]?\w*", re.IGNORECASE)
 UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]')  # in a folder's name, on one system or another
@@ -108,12 +108,10 @@ def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] 
 
 
 def open_image(images: Sequence[Path]) -> Volume:
-    """The image of a case: a file a channel, or a folder with one DICOM series; raises an InputError as they do."""
-    if len(images) == 1 and images[0].is_dir():
-        from napari_pgrd.io.dicom.series import read_series  # pydicom, which few need
+    """The image of a case, as ``pgrd predict`` reads it: a file or DICOM series a channel."""
+    from napari_pgrd.io.images import read_image  # pydicom, which takes a while
 
-        return read_series(images[0])
-    return read_volume(images)
+    return read_image(images)
 
 
 def grouped(paths: Iterable[Path], channels: int) -> list[ImageFiles]:
