@@ -84,6 +84,7 @@ def test_numbers_are_those_of_the_ticked_raters(open_section, truths, qtbot):
     text = find(review.dock, "truth_numbers").text()
     assert "3 samples against one truth" in text and f"{expected.dice['anterior']:.4f}" in text
     assert f"{expected.numbers['ged2']:.4f}" in text and "diversity of raters" not in text
+    assert text.index("Dice, anterior") < text.index("NLL") < text.index("GED")
     view = find(review.dock, "truth_reliability")
     assert view.isVisible() and len(view.points()) == (expected.reliability_roi.count >= 20).sum() > 0
     grabbed = view.grab().toImage()
@@ -97,7 +98,8 @@ def test_numbers_are_those_of_the_ticked_raters(open_section, truths, qtbot):
     expected = compare_case(review.desk.prediction, truths[::-1], review.desk.spec)  # the newest layer comes first
     assert found.numbers == expected.numbers and found.dice == expected.dice
     assert found.numbers["empty_raters"] == pytest.approx(1 / 3)
-    assert "diversity of raters" in find(review.dock, "truth_numbers").text()
+    text = find(review.dock, "truth_numbers").text()
+    assert "diversity of raters" in text and text.index("GED") < text.index("Dice, anterior") < text.index("NLL")
 
 
 def test_numbers_go_with_samples_and_layers(open_section, truths, qtbot):

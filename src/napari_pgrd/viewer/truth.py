@@ -17,18 +17,23 @@ from napari_pgrd.viewer.mask_start import MaskStart
 from napari_pgrd.viewer.theme import FAINT_INK
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_pgrd.engine.aggregate import Prediction
     from napari_pgrd.evaluate.case import CaseComparison
 
 JOB = "truth"
-SHOWN = {
-    "nll": "NLL, nats",
-    "ece": "ECE, whole image",
-    "ece_roi": "ECE, near borders",
+RATED = {
     "ged2": "GED²",
     "hm_iou": "HM-IoU",
     "diversity": "diversity of samples",
     "rater_diversity": "diversity of raters",
+}
+SHOWN = {
+    "nll": "NLL, nats",
+    "ece": "ECE, whole image",
+    "ece_roi": "ECE, near borders",
+    **RATED,
     "auroc_entropy_error": "AUROC, entropy finds errors",
 }
 HINT = (
@@ -63,6 +68,12 @@ class Truths:
     def sources(self) -> list[tuple[str, str]]:
         """The reader's own label layers, ``(value, name)``, newest first."""
         return [(value, text.removeprefix("Layer ")) for value, text in self.masks.sources()]
+
+    def opinions(self) -> list[Labels]:
+        """The ticked layers, or all of the reader's own while none is ticked, lowest first."""
+        own = [layer for layer in self.masks.layers() if layer.ndim == 3 and not layer.multiscale]
+        ticked = [layer for layer in own if str(layer.unique_id) in self.ticked]
+        return ticked or own
 
     def tick(self, value: str, on: bool) -> None:
         """Take a layer as truth, or no longer."""
@@ -101,16 +112,24 @@ class Truths:
         found = self.found
         if found is None:
             return ""
-        rows = [(f"Dice, {name}", value, "dice") for name, value in found.dice.items()]
-        rows += [(title, v, key) for key, title in SHOWN.items() if (v := found.numbers.get(key)) is not None]
+        first = RATED if found.raters > 1 else {}  # with several opinions, how the samples meet all of them
+        keys = [*first, "dice", *(key for key in SHOWN if key not in first)]
+        rows = [row for key in keys for row in self._rows(found, key)]
         cells = "".join(
             f'<tr><td style="padding-right:10px">{escape(title)}</td><td align="right"><b>{value:.4f}</b></td></tr>'
-            for title, value, _ in rows
+            for title, value in rows
         )
         raters = "one truth" if found.raters == 1 else f"{found.raters} raters"
         samples = f"{found.samples} sample{'s' * (found.samples != 1)}"
         ink = f'style="color:{FAINT_INK}"'
         return f"<span {ink}>{samples} against {raters}, this case alone</span><table>{cells}</table>"
+
+    @staticmethod
+    def _rows(found: CaseComparison, key: str) -> list[tuple[str, float]]:
+        if key == "dice":
+            return [(f"Dice, {name}", value) for name, value in found.dice.items()]
+        value = found.numbers.get(key)
+        return [(SHOWN[key], value)] if value is not None else []
 
     @staticmethod
     def definitions() -> str:
