@@ -78,7 +78,9 @@ def test_what_pydicom_writes_comes_back_exactly(tmp_path: Path, syntax: UID, sig
         assert np.array_equal(volume.data[0, :, :, k], as_simpleitk_has_it(path))
 
 
-@pytest.mark.parametrize(("compressor", "syntax"), [("JPEG2000", JPEG_2000), ("JPEG", JPEG_LOSSLESS)])
+@pytest.mark.parametrize(
+    ("compressor", "syntax"), [("JPEG2000", JPEG_2000), ("JPEG", JPEG_LOSSLESS), ("JPEG", JPEG_LOSSLESS[:-2] + "57")]
+)
 @pytest.mark.parametrize("signed", [True, False])
 def test_what_simpleitk_compresses_is_read_as_simpleitk_reads_it(
     tmp_path: Path, compressor: str, syntax: str, signed: bool
@@ -91,6 +93,8 @@ def test_what_simpleitk_compresses_is_read_as_simpleitk_reads_it(
         writer.SetCompressor(compressor)
         writer.SetFileName(str(path))
         writer.Execute(ReadImage(str(path)))
+        if syntax.endswith("57"):  # any prediction, of which the first-order one is one
+            path.write_bytes(path.read_bytes().replace(JPEG_LOSSLESS.encode(), syntax.encode()))
         assert dcmread(path).file_meta.TransferSyntaxUID == syntax
     volume = read_series(tmp_path)
     assert np.array_equal(volume.data[0], data)
@@ -314,15 +318,51 @@ def test_a_picture_larger_than_its_header_says_is_not_decoded(tmp_path: Path, ki
     assert "In series 3, image 1 holds a compressed picture of another size" in sentence(tmp_path)
 
 
+def lossless(tmp_path: Path, change: Callable[[bytearray], None] = lambda whole: None) -> Path:
+    """A series of one slice that SimpleITK stored as JPEG lossless, and then something was done to it."""
+    (path,) = write_series(tmp_path, scan(slices=1), elements={"modality": "CT", "number": 3})
+    writer = ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.SetFileName(str(path))
+    writer.Execute(ReadImage(str(path)))
+    whole = bytearray(path.read_bytes())
+    change(whole)
+    path.write_bytes(whole)
+    return tmp_path
+
+
+def test_more_bits_than_a_pixel_has_are_not_decoded(tmp_path: Path) -> None:
+    """GDCM dies of them."""
+
+    def change(whole: bytearray) -> None:
+        whole[whole.index(b"\xff\xc3") + 4] = 137
+
+    assert "image 1 holds a compressed picture of another size" in sentence(lossless(tmp_path, change))
+
+
+def test_a_picture_that_kills_its_decoder_is_a_sentence(tmp_path: Path) -> None:
+    """GDCM ends the process it runs in when the parameters of a scan make no sense."""
+
+    def change(whole: bytearray) -> None:
+        at = whole.index(b"\xff\xda") + 7  # length, one component with its table, then where the scan starts
+        assert whole[at] == 1  # first-order prediction
+        whole[at] = 254
+
+    assert "In series 3, image 1 cannot be decoded" in sentence(lossless(tmp_path / "bad", change))
+    assert read_series(lossless(tmp_path / "good")).shape == (33, 21, 1)
+
+
 def test_the_size_of_a_compressed_picture_is_read_from_its_header() -> None:
     grey, colour = np.zeros((21, 33), np.uint8), np.zeros((21, 33, 3), np.uint8)
     for kind, options in (("JPEG", {}), ("JPEG2000", {"no_jp2": True}), ("JPEG2000", {"no_jp2": False})):
-        assert encoded(by_pillow(kind, **options)(grey)) == Encoded(33, 21, 1)
-        assert encoded(by_pillow(kind, **options)(colour)) == Encoded(33, 21, 3)
-    assert encoded(by_pillow("JPEG2000", no_jp2=True, tile_size=(16, 16))(grey)) == Encoded(33, 21, 1, 6)
-    assert encoded(bytes(jpeg_ls.encode_array(grey))) == Encoded(33, 21, 1)
+        assert encoded(by_pillow(kind, **options)(grey)) == Encoded(33, 21, 1, 8)
+        assert encoded(by_pillow(kind, **options)(colour)) == Encoded(33, 21, 3, 8)
+    assert encoded(by_pillow("JPEG2000", no_jp2=True, tile_size=(16, 16))(grey)) == Encoded(33, 21, 1, 8, 6)
+    assert encoded(bytes(jpeg_ls.encode_array(grey + 255))) == Encoded(33, 21, 1, 8)
     whole = by_pillow("JPEG")(grey)
-    assert all(encoded(whole[:n]) in (None, Encoded(33, 21, 1)) for n in range(len(whole)))
+    assert all(encoded(whole[:n]) in (None, Encoded(33, 21, 1, 8)) for n in range(len(whole)))
     assert encoded(b"") is None and encoded(b"\xff\xd8" + b"\xff" * 99) is None
 
 

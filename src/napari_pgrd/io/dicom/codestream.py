@@ -13,11 +13,12 @@ _JPEG, _J2K = b"\xff\xd8", b"\xff\x4f\xff\x51"
 
 @dataclass(frozen=True)
 class Encoded:
-    """Size of a compressed picture: pixels, samples a pixel, tiles."""
+    """Size of a compressed picture: pixels, samples a pixel, bits a sample, tiles."""
 
     columns: int
     rows: int
     samples: int
+    bits: int
     tiles: int = 1
 
 
@@ -34,8 +35,8 @@ def _jpeg(data: bytes) -> Encoded | None:
     while data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _FRAME:
-            rows, columns, samples = struct.unpack(">HHB", data[at + 5 : at + 10])
-            return Encoded(columns, rows, samples)
+            bits, rows, columns, samples = struct.unpack(">BHHB", data[at + 4 : at + 10])
+            return Encoded(columns, rows, samples, bits)
         if marker == 0xFF:  # filling
             at += 1
         else:
@@ -47,7 +48,7 @@ def _jpeg_2000(data: bytes) -> Encoded | None:
     at = data[: 2**12].find(_J2K)  # at once, or behind the boxes of a JP2 file
     if at < 0:
         return None
-    *size, samples = struct.unpack(">8IH", data[at + 8 : at + 42])
+    *size, samples, depth = struct.unpack(">8IHB", data[at + 8 : at + 43])
     right, bottom, left, top, wide, high, from_left, from_top = size
     tiles = -(-(right - from_left) // wide) * -(-(bottom - from_top) // high)
-    return Encoded(right - left, bottom - top, samples, tiles)
+    return Encoded(right - left, bottom - top, samples, (depth & 0x7F) + 1, tiles)

@@ -173,7 +173,7 @@ def _is_deflated(path: Path) -> bool:
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     try:
-        return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        return bool(read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
     except Exception:  # no mark, or damaged
         return False
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.io.dicom import apart
 from napari_pgrd.io.dicom.codestream import MAX_TILES, encoded
 from napari_pgrd.io.dicom.elements import value_of, whole
 from napari_pgrd.io.dicom.files import quiet, read_object
@@ -39,6 +40,8 @@ DECODERS = {
 }
 RLE, EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 EXPANDS = {"": 1, "pydicom": 64}  # in RLE two bytes stand for at most 128
+APART = ("gdcm",)  # in a process of their own
+MAX_BITS = 16  # of a compressed picture; decoders have been seen to die of more
 JPEG_EXPANDS = 5000  # a picture of one value takes a hundred bytes; real ones expand 2 to 50 times
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
@@ -56,7 +59,8 @@ def values(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     """
     check_claims(frames, series)
     try:
-        return _decoded(frames, series)
+        with apart.kept():
+            return _decoded(frames, series)
     except MemoryError as error:
         raise InputError(f"{_upper(series)} does not fit into memory. Close other programs.") from error
 
@@ -129,7 +133,10 @@ def stored_pixels(stored: Dataset | None, frame: Frame, where: str) -> NDArray[A
         with quiet():
             if plugin:
                 _check_stream(stored, frame, where)
-            pixels, _ = get_decoder(syntax).as_array(stored, index=frame.index, raw=True, decoding_plugin=plugin)
+            if plugin in APART:
+                pixels = apart.decode(frame.file, frame.index, plugin)
+            else:
+                pixels, _ = get_decoder(syntax).as_array(stored, index=frame.index, raw=True, decoding_plugin=plugin)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever the bytes lead them to
@@ -152,13 +159,15 @@ def _check_stream(stored: Dataset, frame: Frame, where: str) -> None:
         return
     count = whole(value_of(stored, "NumberOfFrames")) or 1
     found = encoded(get_frame(stored.PixelData, frame.index, number_of_frames=count))
+    bits = whole(value_of(stored, "BitsAllocated")) or 0
     require(
         found is not None
         and (found.columns, found.rows, found.samples) == (*frame.size, 1)
+        and 2 <= found.bits <= min(bits, MAX_BITS)
         and found.tiles <= MAX_TILES,
         InputError,
         f"{where} holds a compressed picture of another size than its header says ({frame.size[0]} x {frame.size[1]} "
-        "pixels), or none. The file is damaged; export it again.",
+        f"pixels of {bits} bits), or none. The file is damaged; export it again.",
     )
 
 
