@@ -2,6 +2,9 @@
 
 xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py
 xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py stages    # of docs/walkthrough.md
+xvfb-run -a -s "-screen 0 1280x800x24" python docs/make_pictures.py lung      # a nodule, four radiologists, 16 samples
+
+A folder after ``lung`` is that of the bundle, where it is not the embedded one.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from napari_pgrd.viewer.launch import open_window  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 STEPS, SAMPLES = "8", "16"  # what a reader would draw
+LUNG = "lung-nodule-ct"
 
 
 def live(seconds: float) -> None:
@@ -76,6 +80,36 @@ def main() -> None:
     viewer.close()
 
 
+def lung(bundle: str = "") -> None:
+    """Open a nodule, sample it, and show the samples beside what four radiologists marked."""
+    os.environ["NAPARI_PGRD_STATE"] = OWN
+    viewer, dock = open_window()
+    window = viewer.window._qt_window
+    window.resize(1280, 800)
+    live(1.0)
+    if bundle:
+        dock.desk.choose_bundle(bundle)
+    viewer.open_sample("napari-pgrd", "lung_a")
+    live(1.0)
+    if dock.desk.spec is None or dock.desk.spec.name != LUNG or dock.desk.state.unfit:
+        raise SystemExit(f"{LUNG} is not there: {dock.desk.state.sentence}")
+    dock.desk.state.samples = int(SAMPLES)
+    dock.desk.sample()
+    while dock.desk.worker is not None or dock.desk.layers.turns.waiting:
+        live(0.1)
+    while dock.places.worker is not None:
+        live(0.1)
+    marked = sum(np.asarray(layer.data) > 0 for layer in dock.truths.opinions())
+    viewer.dims.set_current_step(0, int(marked.sum((1, 2)).argmax()))  # the slice with most to compare
+    dock.views.outlines()
+    dock.tiles.toggle()
+    live(1.0)
+    viewer.reset_view()
+    live(1.5)
+    window.grab().save(str(PICTURES / "lung.png"))
+    viewer.close()
+
+
 def stages() -> None:
     """A reader's whole job as the end-to-end test does it, through a kill in its middle, a picture of each stage."""
     sys.path.insert(0, str(ROOT))
@@ -102,4 +136,5 @@ def stages() -> None:
 
 
 if __name__ == "__main__":
-    stages() if sys.argv[1:] == ["stages"] else main()
+    what, *rest = [*sys.argv[1:], ""]
+    {"stages": stages, "lung": lambda: lung(rest[0] if rest else "")}.get(what, main)()

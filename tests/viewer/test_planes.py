@@ -236,7 +236,7 @@ def test_closing_the_dock_takes_the_planes_along(review, planes, qtbot):
 
 
 def test_the_cross_of_their_dock_turns_them_off_and_the_button_on_again(review, planes, qtbot):
-    planes._dock.destroyOnClose()
+    planes.below.dock.destroyOnClose()
     wait(qtbot, lambda: not planes.on)
     assert not find(review.dock, "show_planes").isChecked()
     click(review.dock, "show_planes")
@@ -245,7 +245,7 @@ def test_the_cross_of_their_dock_turns_them_off_and_the_button_on_again(review, 
 
 def behind_another_tab(review, planes) -> None:
     other = review.viewer.window.add_dock_widget(QLabel("notes"), name="Notes", area="bottom")
-    review.viewer.window._qt_window.tabifyDockWidget(planes._dock, other)
+    review.viewer.window._qt_window.tabifyDockWidget(planes.below.dock, other)
     QApplication.processEvents()
     for bar in review.viewer.window._qt_window.findChildren(QTabBar):
         names = [bar.tabText(i) for i in range(bar.count())]
@@ -254,18 +254,18 @@ def behind_another_tab(review, planes) -> None:
 
 
 def floating_and_closed(review, planes) -> None:
-    planes._dock.setFloating(True)
+    planes.below.dock.setFloating(True)
     QApplication.processEvents()
     assert planes.on and planes.widget.window() is not review.viewer.window._qt_window
-    planes._dock.close()
+    planes.below.dock.close()
 
 
 WAYS = {
-    "the dock's own hide": lambda review, planes: planes._dock.hide(),
-    "the eye in its title": lambda review, planes: QTest.mouseClick(planes._dock.title.hide_button, Left),
-    "the window's menu": lambda review, planes: planes._dock.toggleViewAction().trigger(),
-    "the cross": lambda review, planes: planes._dock.destroyOnClose(),
-    "taken off the window": lambda review, planes: review.viewer.window.remove_dock_widget(planes._dock),
+    "the dock's own hide": lambda review, planes: planes.below.dock.hide(),
+    "the eye in its title": lambda review, planes: QTest.mouseClick(planes.below.dock.title.hide_button, Left),
+    "the window's menu": lambda review, planes: planes.below.dock.toggleViewAction().trigger(),
+    "the cross": lambda review, planes: planes.below.dock.destroyOnClose(),
+    "taken off the window": lambda review, planes: review.viewer.window.remove_dock_widget(planes.below.dock),
     "another tab": behind_another_tab,
     "floating, then closed": floating_and_closed,
 }

@@ -37,6 +37,7 @@ from napari_pgrd.viewer.review_panel import ReviewPanel
 from napari_pgrd.viewer.sample_panel import SamplePanel
 from napari_pgrd.viewer.saving import Saving
 from napari_pgrd.viewer.saving_panel import FolderPanel, LeftPanel
+from napari_pgrd.viewer.side_by_side import SideBySide
 from napari_pgrd.viewer.theme import dress
 from napari_pgrd.viewer.threshold import ThresholdPreview
 from napari_pgrd.viewer.threshold_panel import ThresholdPanel
@@ -91,6 +92,7 @@ class ReviewDock(QWidget):
         self.measures = Measures(self.desk, self.corrections)
         self.families = Families(self.desk, self.views, self.places)
         self.truths = Truths(self.desk, self.masks)
+        self.tiles = SideBySide(viewer, self.desk, self.views, self.truths)
         self.help = HelpOverlay(viewer)
         self.headline = note()
         self.headline.setObjectName("headline")
@@ -112,7 +114,7 @@ class ReviewDock(QWidget):
                 ReviewPanel(self.desk, self.views, self.measures),
                 ThresholdPanel(self.threshold),
                 TruthPanel(self.truths, lambda: viewer.theme),
-                ViewTools(self.window_level, self.planes),
+                ViewTools(self.window_level, self.planes, self.tiles),
             ),
             "Correct": stacked(
                 CorrectPanel(self.corrections, self.masks),
@@ -215,6 +217,7 @@ class ReviewDock(QWidget):
             self.viewer.events.theme.disconnect(self._dress)
             self.help.close_overlay()
             self.planes.close()
+            self.tiles.close()
             self.window_level.close()
             self.drops.close()
             self.opening.close()

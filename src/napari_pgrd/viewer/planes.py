@@ -6,19 +6,17 @@ layer each: with the twenty of a review, opening them took a minute and every sl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
 from psygnal import Signal
-from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QWidget
+from qtpy.QtCore import QTimer
 
 from napari_pgrd.session.display import PLANES
 from napari_pgrd.session.planes import grey
+from napari_pgrd.viewer.below import Below
 from napari_pgrd.viewer.desk import Desk
 from napari_pgrd.viewer.plane_content import grid_of, image_slice, kept, outlined, results_grid, same
 from napari_pgrd.viewer.plane_view import PlaneView
@@ -43,9 +41,8 @@ class Planes:
     def __init__(self, viewer: Viewer, desk: Desk) -> None:
         self.viewer, self.desk = viewer, desk
         self.views = {plane: PlaneView(plane) for plane in PLANES}
-        self._window: QMainWindow = viewer.window._qt_window
-        self.widget = _Row(tuple(self.views.values()), self._shown_or_hidden)
-        self._dock: QDockWidget | None = None
+        self.below = Below(viewer, TITLE, "planes_row", tuple(self.views.values()), self._shown_or_hidden)
+        self.widget = self.below.row
         self._drawn: dict[tuple[str, str], Any] = {}
         self._goal: dict[int, float] = {}
         self._timer, self._mover = QTimer(self.widget), QTimer(self.widget)
@@ -69,65 +66,25 @@ class Planes:
         self.viewer.layers.events.disconnect(self._layer_touched)
         self.desk.predicted.disconnect(self._touched)
         self.viewer.mouse_drag_callbacks.remove(self._clicked)
-        self.widget.told = lambda: None
         self._timer.stop()
         self._mover.stop()
-        if self._docked and self._window_shown:  # else the whole window goes, and takes them along
-            self.viewer.window.remove_dock_widget(self._dock)
-            self._keep_to_the_image(False)
-        if self.widget.parent() is None:
-            self.widget.deleteLater()
+        self.below.close()
 
     # ---- on and off
 
     @property
     def on(self) -> bool:
         """Whether the planes are on the screen, and not behind another tab."""
-        return self.widget.isVisible() and not self._covered
-
-    @property
-    def _covered(self) -> bool:
-        """Whether Qt has put the dock out of sight behind another tab, which it does not call hidden."""
-        dock = self._dock
-        return dock is not None and not dock.isFloating() and min(dock.geometry().right(), dock.geometry().bottom()) < 0
-
-    @property
-    def _docked(self) -> bool:
-        return self._dock is not None and self.widget.parent() is not None
-
-    @property
-    def _window_shown(self) -> bool:
-        """Of napari's window, not of the planes' own while they float."""
-        return bool(isalive(self._window)) and self._window.isVisible()  # type: ignore[no-untyped-call]
+        return self.below.on
 
     def toggle(self) -> None:
         """Show the planes below the image, or put them away."""
-        if self.on and self._dock is not None:
-            self._dock.hide()
-            return
-        if not self._docked:  # never shown, or closed by its cross
-            dock: QDockWidget = self.viewer.window.add_dock_widget(self.widget, name=TITLE, area="bottom")
-            self._dock = dock
-            dock.visibilityChanged.connect(lambda shown: self.widget.told())  # also behind another tab, or before it
-        assert self._dock is not None
-        self._dock.show()
-        self._dock.raise_()  # it may lie behind another tab
+        self.below.toggle()
         self.draw()
 
     def _shown_or_hidden(self) -> None:
-        """However it came about: button, key, cross, menu, another tab; only the whole window may go without a word."""
-        if not self.on and not self._window_shown:
-            return
-        self._keep_to_the_image(self.on)
         self._touched()
         self.changed.emit()
-
-    def _keep_to_the_image(self, below: bool) -> None:
-        """Below the image alone: over the window's whole width they would take their height from its other docks."""
-        window, areas = self._window, Qt.DockWidgetArea
-        sides = (areas.LeftDockWidgetArea, areas.RightDockWidgetArea) if below else (areas.BottomDockWidgetArea,) * 2
-        for corner, side in zip((Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner), sides, strict=True):
-            window.setCorner(corner, side)
 
     # ---- following
 
@@ -204,25 +161,3 @@ class Planes:
         if np.abs(np.asarray(event.pos) - start).max() <= MOST_MOVE_PX:
             shown = list(viewer.dims.displayed)
             viewer.dims.set_point(shown, [float(where[axis]) for axis in shown])
-
-
-class _Row(QWidget):
-    """The views side by side; tells when it is shown or hidden."""
-
-    def __init__(self, views: tuple[PlaneView, ...], told: Callable[[], None]) -> None:
-        super().__init__()
-        self.setObjectName("planes_row")
-        self.told = told
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        for view in views:
-            layout.addWidget(view)
-
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Shown."""
-        self.told()
-
-    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
-        """Hidden, or closed by the cross of its dock."""
-        self.told()

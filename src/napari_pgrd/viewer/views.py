@@ -69,6 +69,12 @@ class Views:
             self._show_sample(ring[(at + by) % len(ring)])
             self.changed.emit()
 
+    def choose(self, number: int) -> None:
+        """Show a sample over the image, 1 the first; 0 shows none."""
+        if number == 0 or number in self.numbers:
+            self._show_sample(number)
+            self.changed.emit()
+
     @property
     def can_share(self) -> bool:
         """Whether there are so many samples that one layer for all of them is offered."""
