@@ -169,7 +169,9 @@ class Pool:
         return f"Unexpected {kind} on a worker; its log says where."
 
     def _lost(self) -> ConnectionLostError:
-        return ConnectionLostError(f"The connection to {self.name} was lost.")
+        return ConnectionLostError(
+            f"The connection to {self.name} was lost. What had arrived stays; go on when it is back, or here."
+        )
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
@@ -298,5 +300,6 @@ def _distributed() -> Any:
         import distributed
     except ImportError as error:
         raise InputError(MISSING) from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would log is said in a sentence
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})  # an image is as large as it is
     return distributed

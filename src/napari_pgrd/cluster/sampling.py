@@ -83,8 +83,10 @@ def _patient() -> Iterator[futures.Executor]:
 
 def job_of(pool: Pool, volume: Volume, request: Request) -> worker.Job:
     """What a worker is told: the part of the image that is asked for, and the request on it."""
-    part = volume.crop(request.box) if request.box else volume
-    asked = replace(request, box=None)
+    # Given probabilities lie on the whole grid, and cut out they would be rounded anew.
+    cut = request.box if request.prior is None else None
+    part = volume.crop(cut) if cut else volume
+    asked = replace(request, box=None) if cut else request
     return worker.Job(pool.run, pool.bundle.digest, part.data, part.affine, part.spacing_known, asked)
 
 

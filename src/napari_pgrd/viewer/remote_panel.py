@@ -60,9 +60,9 @@ class RemotePanel(QWidget):
         self.desk.state.cluster = text.strip()
 
 
-def sent_sentence(cluster: str) -> str:
+def sent_sentence(cluster: str, insecure: bool) -> str:
     """What leaves this computer; empty if nothing does."""
-    if not cluster:
+    if not cluster or _refusal(cluster, insecure):
         return ""
     return f"Drawn at {cluster}: the voxels go there, and the model if it is lacking; no name, no header."
 

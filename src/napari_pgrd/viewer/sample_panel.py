@@ -135,7 +135,7 @@ class SamplePanel(QWidget):
         self.samples.show_value(s.samples)
         needs = self.foretelling.sentence()
         needs = needs or memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples)
-        self.memory.setText(sent_sentence(s.cluster) or needs)
+        self.memory.setText(sent_sentence(s.cluster, s.insecure) or needs)
         self.go.setText(c.sample_text)
         self.go.setEnabled(c.can_sample)
         self.go.setToolTip(s.unfit or GO)
