@@ -19,7 +19,7 @@ from tests.tiny import blob_volume, make_tiny_bundle
 def soft(truth: np.ndarray, classes: int = 3) -> np.ndarray:
     """0.8 for the true class."""
     hot = np.moveaxis(np.eye(classes)[truth], -1, 0)
-    return (0.8 * hot + 0.1 * (1 - hot)).astype(np.float32)
+    return (0.8 * hot + 0.2 / (classes - 1) * (1 - hot)).astype(np.float32)
 
 
 def run(volume: Volume, bundle: Bundle, given: GivenPrior | None, **more: object) -> object:
