@@ -12,8 +12,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.spec import BundleSpec, read_spec
-from napari_pgrd.evaluate.case import compare_case
+from napari_pgrd.evaluate.case import among, compare_case
 from napari_pgrd.evaluate.definitions import DEFINITIONS
+from napari_pgrd.evaluate.raters import agreement
 from napari_pgrd.evaluate.reliability import Reliability
 from tests.test_architecture import modules_after
 from tests.tiny import make_tiny_bundle
@@ -118,6 +119,21 @@ def test_bins_add_up() -> None:
         assert whole.count[i] == inside.sum()
         assert whole.accuracy[i] == pytest.approx(right[inside].mean())
         assert whole.mean_confidence[i] == pytest.approx(confidence[inside].mean())
+
+
+def test_samples_of_slices_drawn_alone_are_compared_slice_by_slice() -> None:
+    rng = np.random.default_rng(0)
+    masks, truths = rng.integers(0, 2, (3, 6, 5, 4)), rng.integers(0, 2, (2, 6, 5, 4))
+    truths[..., 1] = 0  # nobody marked this one, so it is left out
+    masks[:, ..., 3], truths[1, ..., 3] = 0, 0
+    alone = [agreement(masks[..., z], truths[..., z]) for z in (0, 2, 3)]
+    found, whole = among(masks, truths, 2, dims=2), among(masks, truths, 2)
+    for key in ("ged2", "hm_iou", "diversity", "rater_diversity", "empty_samples", "empty_raters"):
+        assert found[key] == pytest.approx(np.mean([getattr(one, key) for one in alone]))
+        assert found[key] != whole[key]
+    assert found["empty_raters"] == pytest.approx(1 / 6) and found["empty_samples"] == pytest.approx(1 / 3)
+    assert found["sample_dice"] == whole["sample_dice"]
+    assert among(masks, truths * 0, 2, dims=2)["ged2"] is not None, "an empty truth is a truth"
 
 
 def test_it_needs_no_torch() -> None:

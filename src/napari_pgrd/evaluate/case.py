@@ -92,7 +92,11 @@ def compare_case(prediction: Prediction, truths: Indices, spec: BundleSpec) -> C
         len(truths),
         prediction.samples,
         dict(zip(names, scores, strict=True)),
-        {"dice": float(np.mean(scores)), **believed.numbers, **among(masks, truths, len(spec.labels))},
+        {
+            "dice": float(np.mean(scores)),
+            **believed.numbers,
+            **among(masks, truths, len(spec.labels), spec.prepare.dims),
+        },
         believed.reliability,
         believed.reliability_roi,
         believed.sparsification,
@@ -129,12 +133,25 @@ def believe(p: Floats, truths: Indices) -> Believed:
     return Believed(numbers, Reliability.pooled(whole), Reliability.pooled(inside), sparse)
 
 
-def among(masks: Indices, truths: Indices, classes: int) -> dict[str, float | None]:
-    """What needs samples ``(M, *spatial)``: their distances to raters and to each other, and their volumes."""
+def among(masks: Indices, truths: Indices, classes: int, dims: int = 3) -> dict[str, float | None]:
+    """What needs samples ``(M, *spatial)``: their distances to raters and to each other, and their volumes.
+
+    Where each slice is drawn alone (``dims`` 2), samples of neighbouring slices have nothing to do with each other, so
+    GED^2 and its like are means over the slices that any rater marked; over all, if none did.
+    """
     covered = [metrics.volume_covered(masks, t, k) for t in truths for k in range(1, classes)]
     return {
         "sample_dice": float(np.mean([metrics.sample_dice(masks, t, classes) for t in truths])),
         "pairwise_dice": metrics.pairwise_dice(masks, classes),
-        **agreement(masks, truths)._asdict(),
+        **(_by_slice(masks, truths) if dims == 2 else agreement(masks, truths)._asdict()),
         "volume_coverage": float(np.mean(covered)),
     }
+
+
+def _by_slice(masks: Indices, truths: Indices) -> dict[str, float | None]:
+    """Means over slices of what samples ``(M, x, y, z)`` and raters ``(R, x, y, z)`` have with each other."""
+    marked = np.flatnonzero((truths > 0).any((0, 1, 2)))
+    slices = marked if len(marked) else range(truths.shape[-1])
+    rows = [agreement(masks[..., z], truths[..., z])._asdict() for z in slices]
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in rows[0]}
+    return {key: float(np.mean(values)) if values else None for key, values in known.items()}

@@ -252,7 +252,7 @@ def measure(
             "dice": float(np.mean(scores)),
             **believed.numbers,
             **near._asdict(),
-            **among(masks, truths, classes),
+            **among(masks, truths, classes, spec.prepare.dims),
         },
         "reliability": believed.reliability.stored(),
         "reliability_roi": believed.reliability_roi.stored(),

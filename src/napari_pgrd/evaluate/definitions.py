@@ -31,8 +31,9 @@ DEFINITIONS: Mapping[str, str] = {
     "sample_dice": "Mean over samples and foreground classes of a sample's Dice against the truth; mean over cases.",
     "pairwise_dice": "Mean over distinct pairs of samples and foreground classes of their Dice; mean over cases.",
     "ged2": "Squared generalised energy distance 2 E d(S, Y) - E d(S, S') - E d(Y, Y') of samples S and raters Y, "
-    "d = 1 - IoU of the whole foreground, both empty = 0, over all pairs, a mask with itself included; mean over "
-    "cases. One rater or one sample makes its own term 0.",
+    "d = 1 - IoU of the whole foreground, both empty = 0, over all pairs, a mask with itself included; of a "
+    "stack whose slices are drawn alone the mean over the slices that any rater marked; mean over cases. One rater or "
+    "one sample makes its own term 0.",
     "hm_iou": "Samples and raters each repeated to the least common multiple of their numbers and matched one to one "
     "so that the mean IoU of the foreground is highest (Hungarian method): that mean, both empty = 1; mean over cases.",
     "diversity": "Mean of d, as in ged2, over distinct pairs of samples; mean over cases.",

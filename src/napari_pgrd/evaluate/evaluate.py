@@ -124,7 +124,7 @@ def _sampled(
     row = measure(name, result.probability, truths, seconds, volume.spacing)
     unanimous, wrong = metrics.unanimous_errors(masks, result.consensus, truth)
     return row | {
-        **{k: v for k, v in among(masks, truths, classes).items() if k in SAMPLED},
+        **{k: v for k, v in among(masks, truths, classes, bundle.spec.prepare.dims).items() if k in SAMPLED},
         "interval_covered": _interval_covered(masks, truths, bundle.spec.measured_for(request.method)),
         "volume_covered": {
             label.name: _mean([metrics.volume_covered(masks, t, k) for t in truths])
