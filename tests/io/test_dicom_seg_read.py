@@ -172,6 +172,33 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
                 read_seg(tmp_path / "broken.dcm", volume, spec_of())
 
 
+def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    volume = read_series(write_scan(tmp_path / "scan", "oblique", (5, 6, 3)).folder)
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[1:4, 1:5, 0:2] = 1
+    whole = [
+        write_seg(tmp_path / f"{kind}.dcm", labels, kind, volume, spec_of(), BY_HAND).read_bytes()
+        for kind in ("BINARY", "LABELMAP")
+    ]
+    rng, path, refused = np.random.default_rng(3), tmp_path / "mutated.dcm", 0
+    for number in range(120):
+        content = bytearray(whole[number % 2])
+        for at in rng.integers(132, len(content) - 40, rng.integers(1, 5)).tolist():
+            kind = rng.integers(0, 3)
+            if kind == 0:
+                content[at : at + 1] = rng.bytes(1)
+            elif kind == 1:
+                del content[at : at + int(rng.integers(1, 30))]
+            else:
+                content[at : at + 4] = rng.bytes(4)
+        path.write_bytes(content)
+        try:
+            read_seg(path, volume, spec_of())
+        except InputError:
+            refused += 1
+    assert 0 < refused < 120
+
+
 def test_a_mask_file_may_be_a_segmentation(tmp_path: Path) -> None:
     volume = read_series(write_scan(tmp_path / "scan").folder)
     labels = some_labels(volume.shape)

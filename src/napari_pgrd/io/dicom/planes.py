@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_pgrd.engine.errors import ExportError, require
 from napari_pgrd.engine.volume import Volume
+from napari_pgrd.io.dicom.elements import items, number, value_of
 from napari_pgrd.io.dicom.files import quiet
 from napari_pgrd.io.dicom.frames import Frame, frames_of
 from napari_pgrd.io.dicom.source import DicomSource
@@ -68,7 +69,7 @@ def source_of(volume: Volume) -> DicomSource:
         (source.study_uid, "study"),
         (source.series_uid, "series"),
         (source.frame_of_reference_uid, "frame of reference"),
-        (all(d.get("SOPInstanceUID") and d.get("SOPClassUID") for d in source.datasets), "object identifier"),
+        (all(value_of(d, k) for d in source.datasets for k in ("SOPInstanceUID", "SOPClassUID")), "object identifier"),
     ):
         require(
             bool(value),
@@ -84,11 +85,11 @@ def planes(volume: Volume) -> list[Plane]:
     out = []
     known: dict[int, dict[int, Frame]] = {}
     with quiet():
-        for dataset, number in zip(source.datasets, source.frames, strict=True):
+        for dataset, frame_number in zip(source.datasets, source.frames, strict=True):
             if id(dataset) not in known:
                 known[id(dataset)] = {frame.number: frame for frame in frames_of(dataset, Path(), "this image")}
-            uids = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), str(dataset.SeriesInstanceUID))
-            out.append(Plane(known[id(dataset)][number], *uids, number))
+            uids = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID), source.series_uid)
+            out.append(Plane(known[id(dataset)][frame_number], *uids, frame_number))
     return out
 
 
@@ -103,14 +104,9 @@ def thickness(volume: Volume) -> float | None:
     """Slice thickness in mm as the first slice states it, which says nothing of distances; None if it states none."""
     header, groups = source_of(volume).datasets[0], []
     for name in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
-        groups += [
-            item for group in list(header.get(name) or [])[:1] for item in group.get("PixelMeasuresSequence", [])
-        ]
+        groups += [item for group in items(header, name)[:1] for item in items(group, "PixelMeasuresSequence")]
     for place in (*groups, header):
-        try:
-            value = float(place.get("SliceThickness"))
-        except (TypeError, ValueError):
-            continue
-        if 0 < value < 1e4:
+        value = number(value_of(place, "SliceThickness"))
+        if value is not None and 0 < value < 1e4:
             return value
     return None

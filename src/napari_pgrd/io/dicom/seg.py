@@ -23,6 +23,7 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import BundleSpec, Label
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.dicom.belonging import MAKER, MODEL, NOTE, Ownership, own, text
+from napari_pgrd.io.dicom.elements import value_of, whole
 from napari_pgrd.io.dicom.files import quiet
 from napari_pgrd.io.dicom.planes import Plane, planes, source_of, spacing_between, thickness
 from napari_pgrd.io.nifti import write_atomically
@@ -270,7 +271,5 @@ def referenced_series(slices: list[Plane]) -> list[Dataset]:
 
 def _number(image: Dataset) -> int:
     """A series number beside that of the images; numbers need not be unique."""
-    from napari_pgrd.io.dicom.elements import whole
-
-    number = whole(image.get("SeriesNumber"))
+    number = whole(value_of(image, "SeriesNumber"))
     return 1000 + number if number is not None and 0 <= number < 10**6 else 1000

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.io.dicom.elements import whole
+from napari_pgrd.io.dicom.elements import items, value_of, whole
 from napari_pgrd.io.dicom.files import quiet, read_object
 from napari_pgrd.io.dicom.frames import Frame, frames_of
 from napari_pgrd.io.dicom.lattice import Where, place, turned
@@ -68,29 +68,32 @@ def read_seg(path: str | os.PathLike[str], volume: Volume, spec: BundleSpec) -> 
     dataset = read_object(path)
     with quiet():
         require(
-            dataset is not None and str(dataset.get("SOPClassUID", "")) in SEGMENTATIONS,
+            dataset is not None and _text(dataset, "SOPClassUID") in SEGMENTATIONS,
             InputError,
             f"{name} is no readable DICOM Segmentation. Give one, or a NIfTI mask of this image.",
         )
         assert dataset is not None
         _same_place(dataset, volume, name)
-        try:
-            segments = {int(item.SegmentNumber): item for item in dataset.SegmentSequence}
-            kind = str(dataset.SegmentationType)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"{name} does not describe its segments. The file is damaged; export it again.") from error
-        numbers = {number: item for number, item in segments.items() if not _is_background(number, item, kind)}
+        segments = {whole(value_of(item, "SegmentNumber")): item for item in items(dataset, "SegmentSequence")}
+        kind = _text(dataset, "SegmentationType")
+        require(
+            bool(segments) and None not in segments and bool(kind),
+            InputError,
+            f"{name} does not describe its segments. The file is damaged; export it again.",
+        )
+        described = {number: item for number, item in segments.items() if number is not None}
+        numbers = {n: item for n, item in described.items() if not _is_background(n, item, kind)}
         told, note = _told(numbers, spec, name)
         frames = frames_of(dataset, path, f"the segmentation {name}")
         pixels = _pixels(dataset, frames, name)
         places = [place(frame, volume, name) for frame in frames]
         if kind == "LABELMAP":
-            described = {*segments, 0, whole(dataset.get("PixelPaddingValue")) or 0}
-            values = _from_label_map(pixels, places, told, described, volume, name)
+            empty = {0, whole(value_of(dataset, "PixelPaddingValue")) or 0}
+            values = _from_label_map(pixels, places, told, {*described, *empty}, volume, name)
         else:
             values, cut = _from_frames(dataset, kind, pixels, places, told, volume, name)
             note = f"{note} {cut}".strip()
-    made = {str(segments[number].get("SegmentAlgorithmType", "")) for number in told}
+    made = {_text(described[number], "SegmentAlgorithmType") for number in told}
     strongest = next((how for how in ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL") if how in made), "")
     return Segments(values, strongest, note)
 
@@ -117,7 +120,7 @@ def _told(segments: Mapping[int, Dataset], spec: BundleSpec, name: str) -> tuple
     said = {number: _name(number, item) for number, item in segments.items()}
     for number, item in segments.items():
         coded = codes.get(_key(item), [])
-        value = names.get(str(item.get("SegmentLabel", "")).casefold().strip())
+        value = names.get(_text(item, "SegmentLabel").casefold())
         if value is None and len(coded) == 1:
             value = coded[0]
         if value is not None:
@@ -138,7 +141,7 @@ def _told(segments: Mapping[int, Dataset], spec: BundleSpec, name: str) -> tuple
 
 
 def _name(number: int, item: Dataset) -> str:
-    return f"{number} {str(item.get('SegmentLabel', '')).strip()}".strip()
+    return f"{number} {_text(item, 'SegmentLabel')}".strip()
 
 
 def _list(names: list[str]) -> str:
@@ -146,23 +149,28 @@ def _list(names: list[str]) -> str:
 
 
 def _key(item: Dataset) -> tuple[object, ...]:
-    types = item.get("SegmentedPropertyTypeCodeSequence") or []
-    modifiers = types[0].get("SegmentedPropertyTypeModifierCodeSequence") or [] if types else []
+    types = items(item, "SegmentedPropertyTypeCodeSequence")
+    modifiers = items(types[0], "SegmentedPropertyTypeModifierCodeSequence") if types else []
     return (_code(item, "SegmentedPropertyTypeCodeSequence"), frozenset(_pair(code) for code in modifiers))
 
 
 def _code(item: Dataset, keyword: str) -> tuple[str, str]:
-    sequence = item.get(keyword) or []
+    sequence = items(item, keyword)
     return _pair(sequence[0]) if sequence else ("", "")
 
 
 def _pair(code: Dataset) -> tuple[str, str]:
-    return str(code.get("CodingSchemeDesignator", "")).upper(), str(code.get("CodeValue", ""))
+    return _text(code, "CodingSchemeDesignator").upper(), _text(code, "CodeValue")
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = value_of(dataset, keyword)
+    return "" if value is None else str(value).strip()
 
 
 def _same_place(dataset: Dataset, volume: Volume, name: str) -> None:
     source = volume.source
-    mine = str(dataset.get("FrameOfReferenceUID", "") or "")
+    mine = _text(dataset, "FrameOfReferenceUID")
     theirs = source.frame_of_reference_uid if isinstance(source, DicomSource) else ""
     require(
         not mine or not theirs or mine == theirs,
@@ -184,7 +192,7 @@ def _pixels(dataset: Dataset, frames: list[Frame], name: str) -> NDArray[Any]:
     """``(frame, row, column)`` stored values."""
     columns, rows = frames[0].size
     what = f"the segmentation {name}"
-    if whole(dataset.get("BitsAllocated")) == 1:
+    if whole(value_of(dataset, "BitsAllocated")) == 1:
         return _bits(dataset, len(frames), rows, columns, name)
     check_claims(frames, what)
     out = np.empty((len(frames), rows, columns), np.uint16)
@@ -201,7 +209,7 @@ def _pixels(dataset: Dataset, frames: list[Frame], name: str) -> NDArray[Any]:
 
 def _bits(dataset: Dataset, frames: int, rows: int, columns: int, name: str) -> NDArray[Any]:
     """Of a segmentation with one bit a pixel, which are never compressed and run on from frame to frame."""
-    size, packed = frames * rows * columns, dataset.get("PixelData")
+    size, packed = frames * rows * columns, value_of(dataset, "PixelData")
     native = not dataset.file_meta.TransferSyntaxUID.is_compressed and dataset.file_meta.TransferSyntaxUID in DECODERS
     require(
         native and isinstance(packed, bytes) and size <= min(MAX_VOXELS, 8 * len(packed)),
@@ -262,7 +270,7 @@ def _from_frames(
 ) -> tuple[NDArray[np.uint8], str]:
     require(kind in ("BINARY", "FRACTIONAL"), InputError, f"{name} is a segmentation of an unknown kind, {kind}.")
     fractional = kind == "FRACTIONAL"
-    full = (whole(dataset.get("MaximumFractionalValue")) or 255) if fractional else 1
+    full = (whole(value_of(dataset, "MaximumFractionalValue")) or 255) if fractional else 1
     values = np.zeros(volume.shape, np.uint8)
     best = np.zeros(volume.shape, pixels.dtype)
     for plane, where, number in zip(pixels, places, _numbers(dataset, len(pixels), name), strict=True):
@@ -286,13 +294,13 @@ def _from_frames(
 
 def _numbers(dataset: Dataset, frames: int, name: str) -> Iterator[int]:
     """The segment number of each frame."""
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    every = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = items(dataset, "SharedFunctionalGroupsSequence")
+    every = items(dataset, "PerFrameFunctionalGroupsSequence")
     for index in range(frames):
         number = None
         for group in (*every[index : index + 1], *shared[:1]):
-            for item in list(group.get("SegmentIdentificationSequence") or [])[:1]:
-                number = whole(item.get("ReferencedSegmentNumber")) if number is None else number
+            for item in items(group, "SegmentIdentificationSequence")[:1]:
+                number = whole(value_of(item, "ReferencedSegmentNumber")) if number is None else number
         if number is None:
             raise InputError(f"{name} does not say which segment a frame is of. The file is damaged; export it again.")
         yield number
