@@ -33,6 +33,12 @@ def test_without_opinions_the_samples_have_all_the_room() -> None:
     assert samples == block(16, 0, 600, 300, 1.0)
 
 
+def test_without_samples_the_opinions_have() -> None:
+    opinions, samples = blocks(4, 0, 600, 300, 1.0, 14)
+    assert opinions == block(4, 0, 600, 300, 1.0) and samples.width == 0
+    assert [b.width for b in blocks(0, 0, 600, 300, 1.0, 14)] == [0, 0]
+
+
 def test_the_frame_holds_all_that_is_marked_and_stays_on_the_image() -> None:
     first, second = np.zeros((40, 60), bool), np.zeros((20, 30), bool)
     first[10:14, 20:30], second[8:10, 20:21] = True, True  # the second in pixels of two

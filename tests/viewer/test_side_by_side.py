@@ -74,6 +74,18 @@ def test_readers_and_samples_of_this_slice_stand_side_by_side(review, qtbot):
     assert not button.isChecked()
 
 
+def test_opinions_alone_are_shown_before_anything_is_drawn(review, qtbot):
+    review.desk.lie_on(None)
+    add(review, "Ann", np.ones(review.desk.volume.shape, np.uint8))
+    review.dock.tiles.toggle()
+    tiles = review.dock.tiles.tiles
+    wait(qtbot, lambda: [t.caption for t in tiles.sheet.opinions] == ["Ann"])
+    assert not tiles.sheet.samples and [tile.caption for tile, _ in tiles.places()] == ["Ann"]
+    assert not tiles.grab().isNull()  # painted
+    review.dock.tiles.toggle()
+    wait(qtbot, lambda: not review.dock.tiles.on)
+
+
 def test_without_anything_to_compare_it_says_what_it_is_for(review, qtbot):
     review.dock.tiles.toggle()
     wait(qtbot, lambda: "Draw samples" in review.dock.tiles.tiles.sheet.note)

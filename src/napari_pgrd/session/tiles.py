@@ -32,7 +32,7 @@ class Block(NamedTuple):
 def block(count: int, left: float, width: float, height: float, aspect: float) -> Block:
     """The columns that give ``count`` tiles of ``aspect`` (height over width) the largest size in a room."""
     best = Block(left, 1, 0.0, 0.0)
-    for columns in range(1, max(count, 1) + 1):
+    for columns in range(1, count + 1):
         rows = -(-count // columns)
         side = min(width / columns, height / rows / aspect)
         if side > best.width:
@@ -41,12 +41,13 @@ def block(count: int, left: float, width: float, height: float, aspect: float) -
 
 
 def blocks(opinions: int, samples: int, width: float, height: float, aspect: float, gap: float) -> tuple[Block, Block]:
-    """Opinions on the left, samples on the right of a gap; without opinions the samples have all the room.
+    """Opinions on the left, samples on the right of a gap; where there are but the one or the other, in all the room.
 
     Of the splits of the width, that with the largest samples among those whose opinions are no smaller.
     """
-    if not opinions:
-        return Block(0, 1, 0, 0), block(samples, 0, width, height, aspect)
+    if not opinions or not samples:
+        left = block(opinions, 0, width, height, aspect)
+        return left, block(samples, left.columns * left.width + gap if opinions else 0, width, height, aspect)
     found = []
     for split in SPLITS:
         left = block(opinions, 0, split * width - gap / 2, height, aspect)
