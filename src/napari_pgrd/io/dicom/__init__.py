@@ -1,1 +1,1 @@
-"""DICOM: series in. What is read and what is refused: docs/dicom.md."""
+"""DICOM: series and Segmentations in, Segmentations and contours out; what is refused, and why: docs/dicom.md."""
