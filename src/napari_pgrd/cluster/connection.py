@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 
 CONNECT_S, WORKERS_S = 30, 300
-LOOK_S = 5.0
+LOOK_S, CLOSE_S = 5.0, 5.0
 CORES = 4  # to a worker, where there is no GPU
 MISSING = (
     'Other processes need dask.distributed, which is not installed. Install it with pip install "napari-pgrd[cluster]".'
@@ -107,15 +108,22 @@ class Pool:
 
     def close(self) -> None:
         """Let go of all tasks; those at work end at their next network call."""
+        # Not waited for long: a worker that is ending, too, may never answer.
+        ending = threading.Thread(target=self._stop, name="pgrd close", daemon=True)
+        ending.start()
+        ending.join(CLOSE_S)
+        self._open.clear()
+
+    def _stop(self) -> None:
         from napari_pgrd.cluster.worker import stop
 
         with suppress(Exception):  # nothing can be told to a cluster that is gone
             if self.client.status == "running":
                 self.client.unsubscribe_topic(self._topic)
-                if self._open:
-                    self.client.cancel([task.future for task in self._open], reason="closed")
+                under_way = [task.future for task in self._open]
+                if under_way:
+                    self.client.cancel(under_way, reason="closed")
                     self.client.run(stop, self.run, on_error="ignore")
-        self._open.clear()
 
     def _send(self, task: Task) -> None:
         with self._connected():
