@@ -52,10 +52,12 @@ def main() -> None:
             print(json.dumps(rows[-1]), file=sys.stderr)
     from napari_pgrd.io.provenance import versions
 
-    first, last = rows[0], rows[-1]
+    first, last, fewer = rows[0], rows[-1], args.samples != [1, 8, 32]
     result = {
         "question": "a whole brain of four channels: time and peak memory against the bare networks', and as foretold",
-        "command": "python benchmarks/volume.py --data DIR",
+        "command": " ".join(
+            ["python benchmarks/volume.py --data DIR", *(["--samples", *map(str, args.samples)] * fewer)]
+        ),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
         "versions": versions(),
         "steps": STEPS,

@@ -418,3 +418,16 @@ def test_channels_on_two_grids_are_resampled_on_request(pgrd: Pgrd, tmp_path: Pa
     assert refused.code == 2 and "--resample" in refused.err
     assert pgrd(*words, "--resample").code == 0
     assert nib.load(tmp_path / "out" / "segmentation.nii.gz").shape == fine.shape
+
+
+def test_memory_that_does_not_suffice_for_a_measurement_stops_no_run(
+    pgrd: Pgrd, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("napari_pgrd.engine.measure.measure", refuse)
+    image = write(tmp_path / "in.nii.gz", blob_volume()[0].data[0])
+    result = pgrd("predict", image, "--bundle", tiny, *QUICK, "--out", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert result.err.startswith("Memory ran out while time and memory were measured")

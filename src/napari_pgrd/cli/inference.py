@@ -191,11 +191,19 @@ def foretell(volume: Volume, bundle: Bundle, request: Request) -> None:
     """How long it will take and how much memory, on stderr, by one window that is computed for it."""
     if request.prior is not None:
         return  # then there may be no prior network to measure
+    from napari_pgrd.engine.device import is_out_of_memory
     from napari_pgrd.engine.measure import measure
     from napari_pgrd.session.estimate import cost_sentence
 
     r = request.resolved(bundle.spec)
-    tell(cost_sentence(measure(volume, bundle, request), r.samples or 1, r.steps or 1, r.lock_method))
+    try:
+        cost = measure(volume, bundle, request)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        tell("Memory ran out while time and memory were measured, so the run will need smaller parts than that.")
+        return
+    tell(cost_sentence(cost, r.samples or 1, r.steps or 1, r.lock_method))
 
 
 def run(volume: Volume, bundle: Bundle, request: Request) -> Prediction:
