@@ -4,7 +4,7 @@
 
 SimpleITK (GDCM) decodes each file by itself, so that neither its order of files nor its idea of the distance of slices
 counts: a slice is compared with the file it came from, and its corners with where that file puts them. Voxels marked as
-padding are compared with the lowest of the others, which is what they become. The time is the processor's, of a second read.
+padding are compared with the lowest of the others, which they become. The time is the processor's, of a second read.
 """
 
 from __future__ import annotations
