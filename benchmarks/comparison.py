@@ -39,7 +39,18 @@ class Study:
 
 
 STUDIES = {
-    "lung": Study("lung-nodule-ct", "lung", "lidc.json", "lidc-slices.json", "1,2,4,8,16,50", ("LIDC-IDRI-0013_n0",)),
+    "lung": Study(
+        "lung-nodule-ct",
+        "lung",
+        "lidc.json",
+        "lidc-slices.json",
+        "1,2,4,8,16,50",
+        (
+            "LIDC-IDRI-0211_n0, slice 14",
+            "LIDC-IDRI-0867_n1, slice 5",
+            "LIDC-IDRI-0968_n1, slice 6",
+        ),
+    ),
     "hippocampus": Study(
         "hippocampus-mri", "hippocampus", "hippocampus.json", "hippocampus.json", "1,2,4,8,16,50", ("hippocampus_352",)
     ),

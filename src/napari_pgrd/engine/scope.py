@@ -102,7 +102,7 @@ def middle_sentence(volume: Volume, spec: BundleSpec, box: Box | None = None) ->
     """Where the networks are not shown all of the image, or its box: how much, and what to do; else ""."""
     part = volume.crop(box) if box else volume
     order = Reorder.between(part.affine, spec.prepare.orientation)
-    size = target_shape(order.affine(part.affine, part.shape), [part.shape[a] for a in order.axes], spec.prepare)
+    size = target_shape(order.affine(part.affine, part.shape), tuple(part.shape[a] for a in order.axes), spec.prepare)
     shown = padded_shape(size, spec.prepare)[: spec.prepare.dims]
     if all(s >= n for s, n in zip(shown, size, strict=False)):
         return ""

@@ -67,10 +67,10 @@ class Plan:
         return PrepareSpec(
             dims=dims,
             orientation="".join(ours),
-            spacing=spacing,  # type: ignore[arg-type]  # three of each
-            patch=tuple(patch + rest),  # type: ignore[arg-type]
+            spacing=spacing,  # three of each
+            patch=tuple(patch + rest),
             stride=max(strides),
-            window=tuple(patch) if dims == 3 else None,  # type: ignore[arg-type]
+            window=tuple(patch) if dims == 3 else None,
             nnunet=self._intensities((*strides, *rest)),
         )
 

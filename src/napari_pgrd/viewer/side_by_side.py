@@ -12,7 +12,7 @@ from qtpy.QtGui import QColor
 
 from napari_pgrd.session.display import PLANES
 from napari_pgrd.session.lines import LEVELS
-from napari_pgrd.session.planes import cut, grey, mask_segments
+from napari_pgrd.session.planes import Rect, cut, grey, mask_segments
 from napari_pgrd.session.tiles import framed
 from napari_pgrd.viewer.below import Below
 from napari_pgrd.viewer.desk import Desk
@@ -134,7 +134,9 @@ class SideBySide:
         key = (p, plane, [layer.unique_id for layer in opinions], whole)
         if not self._frame or self._frame[0] != key:
             axis = PLANES[plane][0]
-            marked = [((np.asarray(o.data) > 0).any(axis), grid_of(o).rect(plane)) for o in opinions]
+            marked: list[tuple[Any, Rect]] = [
+                ((np.asarray(o.data) > 0).any(axis), grid_of(o).rect(plane)) for o in opinions
+            ]
             if p is not None and p.samples and grid is not None and display is not None:
                 often = display.show(p.votes[1:].sum(0)) >= LEVELS[0] * p.samples
                 marked.append((often.any(axis), grid.rect(plane)))
