@@ -14,7 +14,7 @@ from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
 from napari_pgrd.io.cases import CaseFiles
 from napari_pgrd.io.nifti import read_volume
-from napari_pgrd.train.pack import draws, read_meta
+from napari_pgrd.train.pack import WIDEST, draws, fit_interval, read_meta
 from tests.tiny import blob_volume, make_tiny_bundle
 
 
@@ -60,5 +60,18 @@ def test_the_committed_description_is_read() -> None:
     assert (meta.sampling.samples, meta.sampling.steps, meta.scope.start_plane) == (16, 8, "sagittal")
     lung = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "lung-bundle.toml")
     assert [label.name for label in lung.labels] == ["background", "nodule"]
-    assert (lung.sampling.eta, lung.scope.intensity, lung.scope.box_text) == (1.0, "ct", "128 x 128 x 64 voxel")
+    assert (lung.sampling.eta, lung.scope.intensity, lung.scope.box_text) == (1.0, "ct", "64 x 64 x 64 voxel")
     assert "critical role in the creation" in lung.data["acknowledgement"]
+
+
+@pytest.mark.parametrize(("away", "kept"), [(0.5 * WIDEST, True), (1.5 * WIDEST, False)])
+def test_an_interval_too_wide_to_say_anything_is_none(away: float, kept: bool) -> None:
+    meta = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "lung-bundle.toml")
+    samples = np.array([[900, 100]] * 16)
+    truth = np.array([[900, round(100 * (1 + away))]] * 4)
+    said: list[str] = []
+    found = fit_interval([(samples, truth)] * 30, meta, said.append)
+    assert (found is not None) == kept
+    if found:
+        assert found["cases"] == 30 and found["widening"] == {"nodule": pytest.approx(away, abs=0.01)}
+    assert said[0].startswith("volume interval at 90%" if kept else "no volume interval: to hold the truth it would")

@@ -33,6 +33,7 @@ from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.prior import KEPT, digest, prior_folder, read_record
 
 FIRST_TAU = 0.1
+WIDEST = 2.0  # median volumes: an interval that must reach further says nothing
 Say = Callable[[str], None]
 
 
@@ -151,7 +152,7 @@ def _counting(
 def fit_interval(
     volumes: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], meta: Meta, say: Say
 ) -> dict[str, Any] | None:
-    """The conformal interval of every label but the background; None where the cases are too few for one."""
+    """The conformal interval of every label but the background; None where the cases are too few, or it too wide."""
     try:
         widening = {
             label.name: round(fit_widening([c[:, k] for c, _ in volumes], [t[:, k] for _, t in volumes]), 4)
@@ -160,6 +161,10 @@ def fit_interval(
         }
     except InputError as error:
         say(f"no volume interval: {error}")
+        return None
+    widest = max(widening.values())
+    if widest > WIDEST:
+        say(f"no volume interval: to hold the truth it would be widened by {widest:.1f} times the median volume")
         return None
     say(f"volume interval at {LEVEL:.0%}: widened by {widening}")
     return {"level": LEVEL, "cases": len(volumes), "widening": widening}
