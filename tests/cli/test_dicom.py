@@ -79,7 +79,8 @@ def test_channels_are_several_series_of_a_folder_or_several_folders(pgrd: Pgrd, 
     assert np.array_equal(one, two)
     write_series(tmp_path / "other", ramp(), elements={"number": 9})
     result = pgrd("predict", folders[0], tmp_path / "other", "--bundle", bundle, *QUICK, "--out", tmp_path / "none")
-    assert result.code == 2 and "Channel 2 (MR series 9) has another grid" in " ".join(result.err.split())
+    told = " ".join(result.err.split())
+    assert result.code == 2 and "channel 1 is MR series 9" in told and "channel 1 has another grid" in told
     result = pgrd("predict", *folders, "--series", 3, "--bundle", bundle, *QUICK, "--out", tmp_path / "none")
     assert result.code == 2 and "1 series are named for 2 images" in " ".join(result.err.split())
 
