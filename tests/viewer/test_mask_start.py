@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from napari.layers.labels._labels_constants import Mode
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
+from napari_pgrd.io.masks import read_mask
 from napari_pgrd.io.nifti import read_volume
 from napari_pgrd.session import autosave
 from napari_pgrd.session.correction import replay
@@ -262,13 +264,22 @@ def test_of_a_box_the_part_inside_is_taken(review, mask_file, mask, qtbot):
     np.testing.assert_array_equal(started(review, qtbot), mask[inside])
 
 
-def test_another_image_meanwhile_takes_no_mask(desk, mask_file, image_file, qtbot):
+def test_another_image_meanwhile_takes_no_mask(desk, mask_file, image_file, qtbot, monkeypatch):
+    opened = threading.Event()
+
+    def slowly(*given):
+        assert opened.wait(120)
+        return read_mask(*given)
+
+    monkeypatch.setattr("napari_pgrd.viewer.mask_start.read_mask", slowly)
     desk.dock.masks.from_file(mask_file)
     worker = desk.dock.masks.worker
     desk.desk.open(image_file)
     desk.desk.choose_source(desk.viewer.layers[-1].name)
     assert desk.dock.masks.worker is None
+    opened.set()
     wait(qtbot, lambda: worker.is_running is False)
+    qtbot.wait(50)  # what it found would be delivered by now
     assert desk.dock.corrections.layer is None
 
 
