@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from napari_pgrd.engine.errors import ExportError, InputError
+from napari_pgrd.engine.given import GivenPrior
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session.folder import RequestRecord
@@ -52,6 +53,16 @@ def test_further_samples_may_be_added_to_what_was_read(saved, review):
 def test_a_request_is_kept_whole():
     """A new field of a request must be saved, too."""
     assert set(RequestRecord.model_fields) == {f.name for f in fields(Request)}
+
+
+def test_a_given_prior_comes_back_to_the_last_bit(tmp_path, review):
+    values = np.random.default_rng(0).random((3, *SHAPE), np.float32)
+    given = GivenPrior(values / values.sum(0) * 1.01)
+    folder = save(tmp_path / "given", replace(review, request=replace(review.request, prior=given)))
+    assert load(folder).request.prior.digest == given.digest
+    (kept,) = folder.glob("prior-*.npz")
+    save(folder, review)
+    assert load(folder).request.prior is None and not kept.exists()
 
 
 def test_nothing_names_the_patient_unless_the_reader_wants_it(tmp_path, saved, review):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_pgrd.engine.preprocess import Restore
 
+ROUNDING = 1e-6
 NEAR_ONE = 0.02  # how far a sum may be off, for maps stored in few bits
 
 
@@ -70,7 +71,9 @@ class GivenPrior:
             "softmax probabilities of all classes, background included, not logits or labels.",
         )
         given = np.clip(given, 0, None)
-        given /= given.sum(0, keepdims=True)
+        total = given.sum(0, keepdims=True)
+        if float(np.abs(total - 1).max(initial=0)) > ROUNDING:  # what was divided once stays as it is, to the last bit
+            given /= total
         given.flags.writeable = False
         object.__setattr__(self, "values", given)
 

@@ -37,6 +37,7 @@ from napari_pgrd.session.editlog import EDITS as EDIT_KINDS
 from napari_pgrd.session.editlog import EditLog, sync_folder
 from napari_pgrd.session.folder import (
     LOCKS,
+    PRIOR,
     SAMPLES,
     SESSION,
     EditsRecord,
@@ -238,7 +239,7 @@ class Autosave:
             with self._guard:
                 self._samples, self._request = samples, request
                 self._write(**changes)
-                sweep(self.folder, read_session(self.folder).files, (SAMPLES, LOCKS))
+                sweep(self.folder, read_session(self.folder).files, (SAMPLES, LOCKS, PRIOR))
 
     def put_samples(self, bundle: str, prediction: Prediction, request: Request) -> None:
         """Replace the samples, and name the model that drew them: it may be another than a correction began with."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import InputError, require
+from napari_pgrd.engine.given import GivenPrior
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
@@ -29,7 +30,7 @@ SCHEMA = 1
 PlaceState = Literal["open", "accepted", "changed", "deferred"]
 SESSION = "session.json"
 # How the names of the other files begin.
-SAMPLES, LOCKS, EDITS, MASKS = "samples-", "locks-", "edits-", "correction-"
+SAMPLES, LOCKS, PRIOR, EDITS, MASKS = "samples-", "locks-", "prior-", "edits-", "correction-"
 _ARRAYS = tuple(f.name for f in fields(Prediction) if f.name not in ("key", "drawn_on"))
 _versions = cache(versions)  # looking them up takes longer than writing session.json
 
@@ -109,6 +110,7 @@ class RequestRecord(_Model):
     locks: LocksRecord | None
     lock_method: str | None
     method: str | None = None
+    prior: ArraysRecord | None = None
 
 
 class EditsRecord(_Model):
@@ -165,7 +167,7 @@ class SessionRecord(_Model):
     def files(self) -> set[str]:
         """Names of the files it needs."""
         locks = self.request.locks
-        records = (self.samples, locks, locks and locks.earlier, *self.corrections)
+        records = (self.samples, locks, locks and locks.earlier, self.request.prior, *self.corrections)
         return {record.file for record in records if record is not None}
 
 
@@ -200,7 +202,7 @@ def read_session(folder: Path) -> SessionRecord:
     except (ValueError, InputError) as error:  # pydantic's is a ValueError
         raise damaged(folder, SESSION) from error
     for name in record.files:
-        if name != Path(name).name or not name.startswith((SAMPLES, LOCKS, EDITS)):
+        if name != Path(name).name or not name.startswith((SAMPLES, LOCKS, PRIOR, EDITS)):
             raise damaged(folder, SESSION)
     return record
 
@@ -242,9 +244,10 @@ def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
 
 
 def write_request(folder: Path, request: Request) -> RequestRecord:
-    """A request for ``session.json``, with what it locks in files."""
-    plain = {name: getattr(request, name) for name in RequestRecord.model_fields if name != "locks"}
-    locks = request.locks
+    """A request for ``session.json``, with what it locks, and a prior that was given, in files."""
+    plain: dict[str, Any] = {name: getattr(request, name) for name in RequestRecord.model_fields if name != "locks"}
+    locks, given = request.locks, request.prior
+    plain["prior"] = None if given is None else _write_arrays(folder, PRIOR, {"values": given.values})
     if locks is None:
         return RequestRecord(**plain, locks=None)
     arrays = {"mask": locks.mask, "labels": locks.labels}
@@ -256,6 +259,11 @@ def write_request(folder: Path, request: Request) -> RequestRecord:
 def read_request(folder: Path, record: RequestRecord) -> Request:
     """The request as it was; raises as :func:`read_samples` does."""
     plain = {name: getattr(record, name) for name in RequestRecord.model_fields if name != "locks"}
+    if record.prior is not None:
+        try:
+            plain["prior"] = GivenPrior(_read_arrays(folder, record.prior)["values"])
+        except (KeyError, InputError) as error:
+            raise damaged(folder, record.prior.file) from error
     if record.locks is None:
         return Request(**plain)
     arrays = _read_arrays(folder, record.locks)

@@ -40,6 +40,7 @@ from napari_pgrd.session.folder import (
     EDITS,
     LOCKS,
     MASKS,
+    PRIOR,
     SAMPLES,
     SESSION,
     EditsRecord,
@@ -112,7 +113,7 @@ def save(folder: str | os.PathLike[str], review: Review) -> Path:
         samples = None if review.prediction is None else write_samples(folder, review.prediction)
         request = write_request(folder, review.request)
         write_review(folder, review, request, samples, tuple(_hashed(correction) for correction in kept))
-        sweep(folder, read_session(folder).files | set(masks), (SAMPLES, LOCKS, EDITS, MASKS, f"{SESSION}."))
+        sweep(folder, read_session(folder).files | set(masks), (SAMPLES, LOCKS, PRIOR, EDITS, MASKS, f"{SESSION}."))
     except OSError as error:
         raise ExportError(
             f"The review could not be saved ({error.strerror}); an earlier save is untouched. "
@@ -196,7 +197,7 @@ def new_log_name() -> str:
 def _may_write(folder: Path) -> bool:
     if not folder.exists():
         return True
-    ours = (SAMPLES, LOCKS, EDITS, MASKS, ".")  # without session.json: a first save that was interrupted
+    ours = (SAMPLES, LOCKS, PRIOR, EDITS, MASKS, ".")  # without session.json: a first save that was interrupted
     return folder.is_dir() and (
         (folder / SESSION).exists() or all(path.name.startswith(ours) for path in folder.iterdir())
     )
