@@ -216,7 +216,7 @@ def test_a_cluster_of_our_own_and_ctrl_c(tiny: Path, images: Path, tmp_path: Pat
     out = tmp_path / "out"
     start = "from napari_pgrd.cli import main; main()"
     words = [sys.executable, "-c", start, "batch", images, "--bundle", tiny, "--out", out, "--workers", "1"]
-    words += ["--steps", "20", "--samples", "2"]
+    words += ["--steps", "150", "--samples", "4"]  # long enough that a stop finds cases undone
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,

@@ -37,9 +37,9 @@ def train(out: Path, steps: int, batch: int, network: str, device: torch.device)
     from napari_pgrd.train.loop import Trainer
     from napari_pgrd.train.losses import PriorLoss
 
-    o = Optimisation(
-        steps=steps, batch=batch, precision="float32", validate_every=2, warmup=0, ema=0.5, learning_rate=1e-2
-    )
+    fixed = {"precision": "float32", "validate_every": 2, "warmup": 0, "ema": 0.5, "learning_rate": 1e-2}
+    # Without decay, as the rate of a step then does not depend on how many there will be.
+    o = Optimisation.model_validate({"steps": steps, "batch": batch, "decay": "none", **fixed})
     prior = PriorTraining(
         optimisation=o,
         prepare=PrepareSpec(patch=(8, 8, 8), stride=4),
