@@ -115,6 +115,20 @@ def test_a_model_that_takes_the_image_is_offered_and_chosen_by_a_click(strict, l
     assert find(strict, "sample").isEnabled() and not offer.isVisible() and not find(strict, "sentence").isVisible()
 
 
+def test_a_model_of_slices_without_a_size_is_not_offered_for_a_scan_in_mm(strict, tmp_path):
+    slices = {"scope": {"sentence": "Grey slices."}, "prepare": {"spacing": None, "normalisation": "unit"}}
+    chosen = strict.desk.state.bundle
+    strict.desk.choose_bundle(str(make_tiny_bundle(tmp_path / "slices", name="slices", **slices)))
+    strict.desk.bundles = [str(tmp_path / "slices"), chosen]
+    strict.desk.choose_bundle(chosen)
+    file, volume = head(tmp_path)
+    strict.desk.open(file)
+    assert not find(strict, "use_offered").isVisible()
+    bare = Volume(volume.data, volume.affine, spacing_known=False)
+    strict.desk.open(write_nifti(tmp_path / "bare.nii.gz", bare.data[0], bare))
+    assert find(strict, "use_offered").text() == "Use slices"
+
+
 def test_a_model_that_does_not_take_it_either_is_not_offered(strict, lax, tmp_path):
     volume, _ = blob_volume()
     ct = Volume(volume.data - 1000, volume.affine, name="ct")

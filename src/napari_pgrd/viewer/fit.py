@@ -85,8 +85,11 @@ class Fit:
         for where in self.desk.bundles:
             if where != self.desk.state.bundle:
                 with suppress(PgrdError):
-                    check_scope(volume, read_spec(where))
-                    return where
+                    spec = read_spec(where)
+                    check_scope(volume, spec)
+                    # Grey slices without a size are what a model without spacing is for; grey scans with one are not.
+                    if spec.prepare.spacing is not None or not volume.spacing_known:
+                        return where
         return ""
 
     @staticmethod
