@@ -3,8 +3,7 @@
     python benchmarks/recipe.py --bundle lung-nodule-ct --data DIR --split benchmarks/splits/lidc.json --every 6 \\
         --setting ddim,eta=1,steps=8 --setting dpmpp2m,steps=8 --name lung
 
-Every setting starts from the same noise, gets its own tau and w by the rule of ``pgrd bundle pack`` and is scored so;
-``benchmarks/recipe.md`` says what was learnt.
+Every setting starts from the same noise, gets its own tau and w by the rule of ``pgrd bundle pack`` and is scored so.
 """
 
 from __future__ import annotations
