@@ -8,7 +8,7 @@ import torch
 
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.train.config import Optimisation
-from napari_pgrd.train.data import Batches, TrainCase
+from napari_pgrd.train.data import Batches, TrainCase, augmentation
 from napari_pgrd.train.loop import clock, rate
 from napari_pgrd.train.losses import PriorLoss, deep_diffusion_supervision, diffusion_loss
 from tests.tiny import blob_volume
@@ -35,6 +35,42 @@ def test_prior_loss_is_dice_plus_cross_entropy() -> None:
     heads = torch.stack([logits, logits + 1, logits * 2], 1)
     each = [PriorLoss()(heads[:, i], y).item() for i in range(3)]
     assert PriorLoss()(heads, y).item() == pytest.approx(float(np.average(each, weights=[1, 0.5, 0.25])), rel=1e-5)
+    cross = torch.nn.functional.cross_entropy(logits, y.argmax(1)).item()
+    assert PriorLoss(0.0)(logits, y).item() == pytest.approx(cross, rel=1e-4)
+
+
+def test_cross_entropy_alone_learns_the_share_of_readers_where_dice_decides() -> None:
+    """Ten voxels that three of ten readers mark together: the logit that the loss is content with."""
+    y = torch.zeros(10, 2, 10, 1)
+    y[:, 0], y[:3, 0], y[:3, 1] = 1, 0, 1
+
+    def learnt(weight: float) -> float:
+        z = torch.zeros((), requires_grad=True)
+        optimiser = torch.optim.Adam([z], 0.1)
+        for _ in range(400):
+            optimiser.zero_grad()
+            logits = torch.stack([torch.zeros(10, 10, 1), z.expand(10, 10, 1)], 1)
+            each = [PriorLoss(weight)(logits[i : i + 1], y[i : i + 1]) for i in range(10)]
+            torch.stack(each).mean().backward()
+            optimiser.step()
+        return float(torch.sigmoid(z.detach()))
+
+    assert learnt(0.0) == pytest.approx(0.3, abs=0.01)
+    assert abs(learnt(1.0) - 0.3) > 0.03
+
+
+def test_what_is_added_to_grey_values_is_a_share_of_their_deviation() -> None:
+    """On an image of zeros, scaled intensities stay zero: what is seen is what was added."""
+    zeros = {"image": torch.zeros(1, 16, 16), "label": torch.ones(1, 16, 16)}
+
+    def added(grey_deviation: float) -> list[float]:
+        transform = augmentation(1, (16, 16, 1), 2, (), grey_deviation=grey_deviation)
+        transform.set_random_state(seed=3)
+        return [float(transform(dict(zeros))["image"].abs().max()) for _ in range(40)]
+
+    whole = np.array(added(1.0))
+    assert (whole > 0).any()
+    np.testing.assert_allclose(added(0.25), whole / 4, rtol=1e-3, atol=1e-6)
 
 
 def test_deep_supervision_compares_a_coarse_head_with_the_fractions_in_its_voxels() -> None:

@@ -38,10 +38,18 @@ class Optimisation(BaseModel):
     # Left out of records at its default, so that trainings begun before it existed go on.
     translate: float = Field(4.0, ge=0, exclude_if=lambda value: value == 4.0)
     streams: Literal["batch", "item"] = Field("batch", exclude_if=lambda value: value == "batch")
+    grey_deviation: float = Field(1.0, gt=0, exclude_if=lambda value: value == 1.0)
 
 
 class PriorTraining(BaseModel):
-    """Everything ``pgrd train prior`` needs."""
+    """Everything ``pgrd train prior`` needs.
+
+    Attributes
+    ----------
+    dice_weight : float
+        Of the Dice loss beside the cross-entropy. The cross-entropy alone asks for the share of readers who mark a
+        voxel, the Dice loss for a decision.
+    """
 
     model_config = Frozen
 
@@ -49,6 +57,7 @@ class PriorTraining(BaseModel):
     prepare: PrepareSpec = PrepareSpec()
     network: PriorConfig | UNetConfig = PriorConfig()
     labels: dict[int, str] = {0: "background", 1: "foreground"}
+    dice_weight: float = Field(1.0, ge=0, exclude_if=lambda value: value == 1.0)
 
 
 class DenoiserTraining(BaseModel):

@@ -76,12 +76,19 @@ def load_case(
 
 
 def augmentation(
-    classes: int, patch: Sequence[int], dims: int, mirror: Sequence[int], translate: float = 4.0, given: bool = False
+    classes: int,
+    patch: Sequence[int],
+    dims: int,
+    mirror: Sequence[int],
+    translate: float = 4.0,
+    given: bool = False,
+    grey_deviation: float = 1.0,
 ) -> Any:
     """MONAI transforms on ``{"image": (C, ...), "label": (K, ...) one-hot}`` that also cut the patch out.
 
     The patch comes from the middle, moved by up to ``translate`` voxels along each axis. With ``given`` probabilities,
-    these are moved along, under ``"pi"``.
+    these are moved along, under ``"pi"``. What is added to grey values is a share of their standard deviation,
+    ``grey_deviation``.
     """
     turn = 0.26 if dims == 3 else 3.14  # a head lies nearly straight, a slice patch any way round
     linear = "trilinear" if dims == 3 else "bilinear"
@@ -112,10 +119,10 @@ def augmentation(
                     RandSimulateLowResolutiond(image, prob=0.3, zoom_range=(0.6, 1.0), upsample_mode=linear),
                 ]
             ),
-            RandGaussianNoised(image, prob=0.3, std=0.15),
+            RandGaussianNoised(image, prob=0.3, std=0.15 * grey_deviation),
             RandAdjustContrastd(image, prob=0.4, gamma=(0.7, 1.5), retain_stats=True),
             RandScaleIntensityd(image, prob=0.4, factors=0.2),
-            RandShiftIntensityd(image, prob=0.4, offsets=0.2),
+            RandShiftIntensityd(image, prob=0.4, offsets=0.2 * grey_deviation),
         ]
     )
 
@@ -140,12 +147,14 @@ class Batches:
         translate: float = 4.0,
         share: Share = ALONE,
         streams: Literal["batch", "item"] = "batch",
+        grey_deviation: float = 1.0,
     ) -> None:
         self.cases, self.classes, self.batch, self.seed = list(cases), classes, batch, seed
         self.share, self.streams = share, streams
         share.check(batch)
         self.given = all(case.pi is not None for case in self.cases)
-        self.transform = augmentation(classes, spec.patch, spec.dims, mirror, translate, self.given)
+        options = {"translate": translate, "given": self.given, "grey_deviation": grey_deviation}
+        self.transform = augmentation(classes, spec.patch, spec.dims, mirror, **options)
         slices: list[Sequence[int | None]] = [
             range(case.labels.shape[-1]) if spec.dims == 2 else [None] for case in self.cases
         ]

@@ -110,7 +110,9 @@ def train_denoiser(
     trainer = Trainer(net, config.optimisation, out, device, mark)
     pi_of_case.use(trainer.precision)
     o = config.optimisation
-    batches = Batches(cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams)
+    batches = Batches(
+        cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams, o.grey_deviation
+    )
     entry = Diffusion(network=config.network, schedule=recipe.schedule(config))
     objective = recipe.objective(config, entry.schedule.rhobar, pi_of_case, batches.names)
 

@@ -61,11 +61,10 @@ class Recipe:
     answer: Callable[[nn.Module, Tensor], Tensor]
 
 
-_prior_loss = PriorLoss()
 PRIOR = Recipe(
     "prior",
     lambda config: build_prior(config.network),
-    lambda model, batch, step, config: _prior_loss(model(batch[0]), batch[1]),
+    lambda model, batch, step, config: PriorLoss(config.dice_weight)(model(batch[0]), batch[1]),
     lambda model, image: model(image).argmax(1),
 )
 
@@ -117,7 +116,9 @@ def train_segmenter(
     began, before = start_from(start, net, recipe.name, say)
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
     o = config.optimisation
-    batches = Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams)
+    batches = Batches(
+        cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams, o.grey_deviation
+    )
 
     def loss(model: nn.Module, batch: Batch, step: int) -> Tensor:
         return recipe.loss(model, batch, step, config)

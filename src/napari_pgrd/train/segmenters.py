@@ -95,13 +95,10 @@ def evidence_bound(
     return ((cross + beta * kl_divergence(q, p)) / voxels).mean()
 
 
-_overlap = PriorLoss()
-
-
 def _dropout_loss(model: nn.Module, batch: Batch, step: int, config: DropoutTraining) -> Tensor:
     image, y = batch
     rngs = [np.random.default_rng((config.optimisation.seed, 15, step, i)) for i in range(len(image))]
-    return _overlap(model(image, rngs), y)
+    return PriorLoss(config.dice_weight)(model(image, rngs), y)
 
 
 def _heads_loss(model: nn.Module, batch: Batch, step: int, config: HeadsTraining) -> Tensor:
