@@ -153,8 +153,7 @@ class Batches:
         self.share, self.streams = share, streams
         share.check(batch)
         self.given = all(case.pi is not None for case in self.cases)
-        options = {"translate": translate, "given": self.given, "grey_deviation": grey_deviation}
-        self.transform = augmentation(classes, spec.patch, spec.dims, mirror, **options)
+        self.transform = augmentation(classes, spec.patch, spec.dims, mirror, translate, self.given, grey_deviation)
         slices: list[Sequence[int | None]] = [
             range(case.labels.shape[-1]) if spec.dims == 2 else [None] for case in self.cases
         ]

@@ -14,8 +14,9 @@ class PriorLoss:
     """Dice, times its weight, plus cross-entropy, halved at each coarser head of deep supervision."""
 
     def __init__(self, dice_weight: float = 1.0) -> None:
-        options = {"softmax": True, "include_background": False, "squared_pred": False, "batch": True}
-        self.loss = DiceCELoss(**options, lambda_dice=dice_weight)
+        self.loss = DiceCELoss(
+            softmax=True, include_background=False, squared_pred=False, batch=True, lambda_dice=dice_weight
+        )
 
     def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
         """``logits (B, K, ...)`` or, with deep supervision, ``(B, heads, K, ...)``; ``y (B, K, ...)`` one-hot."""
