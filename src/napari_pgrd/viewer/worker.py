@@ -101,7 +101,7 @@ def load_early() -> threading.Thread:
 
 
 def _load() -> None:
-    collector.set_aside()
+    collector.set_aside_what_was_loaded()
     try:
         _load_library()
         for name in MODULES:
@@ -109,7 +109,7 @@ def _load() -> None:
     except Exception:
         return  # the run imports them again and says what is wrong
     finally:
-        collector.set_aside()
+        collector.set_aside_what_was_loaded()
 
 
 def _load_library() -> None:
