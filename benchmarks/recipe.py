@@ -3,7 +3,8 @@
     python benchmarks/recipe.py --bundle lung-nodule-ct --data DIR --split benchmarks/splits/lidc.json --every 6 \\
         --setting ddim,eta=1,steps=8 --setting dpmpp2m,steps=8 --name lung
 
-Every setting starts from the same noise, gets its own tau and w by the rule of ``pgrd bundle pack`` and is scored so.
+A setting is a solver with its steps, or a method that takes none (thresholded). All start from the same noise; each gets
+its own tau and w by the rule of ``pgrd bundle pack`` and is scored so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.bundle import Bundle
+from napari_pgrd.engine.methods import METHODS
 from napari_pgrd.engine.predict import Runner, choose_batch
 from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.request import Request
@@ -57,19 +59,20 @@ class Drawn:
 
 
 def parse(setting: str) -> Request:
-    """``solver,name=value,...`` as a request."""
-    solver, *rest = setting.split(",")
+    """``solver,name=value,...`` as a request, or ``method,...`` for one that takes no steps."""
+    first, *rest = setting.split(",")
     given = dict(pair.split("=") for pair in rest)
-    return Request(
-        int(given.get("samples", 16)), int(given["steps"]), 0, solver, float(given["eta"]) if "eta" in given else None
-    )
+    samples = int(given.get("samples", 16))
+    if first in METHODS:
+        return Request(samples, None, 0, method=first)
+    return Request(samples, int(given["steps"]), 0, first, float(given["eta"]) if "eta" in given else None)
 
 
 @torch.no_grad()
 def draw(bundle: Bundle, case: CaseFiles, request: Request) -> Drawn:
     """All samples of a case."""
     r = request.resolved(bundle.spec)
-    runner = Runner(bundle, torch.device("cpu"))
+    runner = Runner(bundle, torch.device("cpu"), r.method)
     sampler, index = runner.sampler(r), {label.value: k for k, label in enumerate(bundle.spec.labels)}
     volume, truths = load_readers(case, index)
     image, restore = prepare(volume, bundle.spec.prepare)
@@ -121,7 +124,7 @@ def measure(bundle: Bundle, cases: Sequence[CaseFiles], setting: str) -> dict[st
         **known,
         "tau": round(fit.tau, 5),
         "mean_weight": round(fit.mean_weight, 5),
-        "calls": parse(setting).steps,
+        "calls": parse(setting).steps or 1,
         "seconds": round(seconds, 1),
     }
 
@@ -134,7 +137,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--block", default="calibration")
     parser.add_argument("--every", type=int, default=1, help="take every n-th case of the block")
-    parser.add_argument("--setting", action="append", required=True, help="solver,eta=E,steps=S,samples=M")
+    parser.add_argument("--setting", action="append", required=True, help="solver,eta=E,steps=S,samples=M, or METHOD")
     parser.add_argument("--name", required=True, help="of the result file: recipe_NAME.json")
     asked = parser.parse_args()
     bundle = Bundle.load(find(asked.bundle))
