@@ -3,8 +3,8 @@
     python benchmarks/recipe.py --bundle lung-nodule-ct --data DIR --split benchmarks/splits/lidc.json --every 6 \\
         --setting ddim,eta=1,steps=8 --setting dpmpp2m,steps=8 --name lung
 
-A setting is a solver with its steps, or a method that takes none (thresholded). All start from the same noise; each gets
-its own tau and w by the rule of ``pgrd bundle pack`` and is scored so.
+A setting is a solver with its steps, or a method that takes none (thresholded). All start from the same noise; each
+gets its own tau and w by the rule of ``pgrd bundle pack`` and is scored so.
 """
 
 from __future__ import annotations
