@@ -255,7 +255,12 @@ def test_methods_of_the_prior_alone_look_through_windows_too(bundle: Bundle, met
     assert _masks(updates).any()
 
 
-def test_large_volumes_are_drawn_fewer_at_once(bundle: Bundle) -> None:
-    cpu, window = torch.device("cpu"), (16, 16, 16)
-    assert choose_batch(bundle.spec, (256, 256, 256), cpu, window=window) == 2
-    assert choose_batch(bundle.spec, (4096, 4096, 4096), cpu, window=window) == 1
+def test_large_volumes_are_drawn_fewer_at_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU one by one; on a card, whose states of the whole volume lie in its memory, as many as these allow."""
+    cpu, card, window = torch.device("cpu"), torch.device("cuda"), (16, 16, 16)
+    assert choose_batch(bundle.spec, (16, 16, 16), cpu, window=window) == 2
+    assert choose_batch(bundle.spec, (17, 16, 16), cpu, window=window) == 1
+    monkeypatch.setattr("napari_pgrd.engine.predict.free_memory", lambda device: 16e9)
+    assert choose_batch(bundle.spec, (16, 16, 16), card, window=window) == 16
+    assert 1 < choose_batch(bundle.spec, (256, 256, 256), card, window=window) < 16
+    assert choose_batch(bundle.spec, (4096, 4096, 4096), card, window=window) == 1
