@@ -234,10 +234,14 @@ def to_indices(labels: NDArray[np.int32], values: Mapping[int, int], name: str, 
     require(
         not unknown,
         InputError,
-        f"{name}: the label map{whose} holds the values {unknown}, but only {sorted(values)} are known. "
+        f"{name}: the label map{whose} holds the values {_few(unknown)}, but only {sorted(values)} are known. "
         "Correct the map or name the label.",
     )
     out = np.zeros(labels.shape, np.int64)
     for value, index in values.items():
         out[labels == value] = index
     return out
+
+
+def _few(values: list[int], most: int = 8) -> str:
+    return f"[{', '.join(map(str, values[:most]))}{', ...' * (len(values) > most)}]"

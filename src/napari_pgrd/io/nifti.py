@@ -11,7 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -21,8 +21,11 @@ from napari_pgrd.engine.volume import Volume
 SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30  # 4 GiB as float32
 GZIP_LIMIT = 1032  # deflate cannot expand by more
-_TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error, ImageFileError, HeaderDataError)
+MAX_OFFSET = 2**26  # bytes before the voxels: what a compressed file must be read through
+_TO_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, mm, micron; any other code says nothing
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error, HeaderDataError)
+# Free text in headers, in which a patient's name may stand.
+_TEXTS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -85,21 +88,41 @@ def _read_one(path: Path) -> Volume:
     require(is_nifti(path), InputError, f"{path.name} is not NIfTI; give a file that ends in .nii or .nii.gz.")
     require(path.stat().st_size > 0, InputError, f"{path.name} is empty. Copy the file again.")
     try:
-        image = nib.load(path)
-    except _UNREADABLE as error:
+        image = _opened(path)
+    except Exception as error:  # a damaged file raises whatever its bytes lead the library to
         raise InputError(f"{path.name} is not a readable NIfTI image. Copy or convert the file again.") from error
-    if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is a kind of it
-        raise InputError(f"{path.name} is not a single-file NIfTI image. Convert it to .nii.gz.")
     shape = _spatial_shape(path, image)
     data = _voxels(path, image).reshape(shape)
     header = image.header
-    factor = _TO_MM[header.get_xyzt_units()[0]]
-    affine = np.diag([factor, factor, factor, 1.0]) @ image.affine
-    unit_known = header.get_xyzt_units()[0] != "unknown"
+    factor, unit_known = _unit(header)
+    with np.errstate(all="ignore"):
+        affine = np.diag([factor, factor, factor, 1.0]) @ image.affine
     coded = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     # Without a unit, an identity matrix is what writers put where they know no voxel size.
     coded = coded and not np.array_equal(image.affine[:3, :3], np.eye(3))
     return Volume(np.moveaxis(data, -1, 0), affine, unit_known or coded, stem(path), header.copy())
+
+
+def _opened(path: Path) -> nib.Nifti1Image:
+    """Header and voxels yet to be read.
+
+    Not by ``nib.load``, which tries other formats too, and parses what stands between header and voxels: XML, DICOM or
+    anything else.
+    """
+    with ImageOpener(path) as stream:
+        start = stream.read(nib.Nifti2Header.sizeof_hdr)
+    second = nib.Nifti2Header.sizeof_hdr in (int.from_bytes(start[:4], order) for order in ("little", "big"))
+    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    header = kind.header_class(start[: kind.header_class.sizeof_hdr])
+    if bytes(header["magic"])[:3] not in (b"n+1", b"n+2") or not 0 <= header["vox_offset"] <= MAX_OFFSET:
+        raise ValueError("two files, or voxels too far behind the header")
+    return kind(kind.ImageArrayProxy(path, header.copy()), header.get_best_affine(), header)
+
+
+def _unit(header: nib.Nifti1Header) -> tuple[float, bool]:
+    """What turns its lengths into mm, and whether it says so."""
+    code = int(header["xyzt_units"]) % 8
+    return _TO_MM.get(code, 1.0), code in _TO_MM
 
 
 def _spatial_shape(path: Path, image: Any) -> tuple[int, ...]:
@@ -160,18 +183,18 @@ def write_nifti(path: str | os.PathLike[str], data: NDArray[Any], like: Volume) 
     header = like.source.copy() if isinstance(like.source, nib.Nifti1Header) else nib.Nifti1Header()
     affine = like.affine
     if isinstance(like.source, nib.Nifti1Header):
-        factor = _TO_MM[header.get_xyzt_units()[0]]
+        factor, _ = _unit(header)
         affine = np.diag([1 / factor, 1 / factor, 1 / factor, 1.0]) @ affine
     elif like.spacing_known:
         header.set_xyzt_units("mm")
-    header["descrip"] = b""
-    header["aux_file"] = b""
-    header["db_name"] = b""
+    for field in set(_TEXTS) & set(header.keys()):  # NIfTI-2 has fewer
+        header[field] = b""
     header.extensions.clear()  # may hold a patient's name
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     header.set_data_dtype(data.dtype)
-    image = nib.Nifti1Image(data, affine, header)
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = kind(data, affine, header)
     if not isinstance(like.source, nib.Nifti1Header) and like.spacing_known:
         image.set_sform(affine, code="scanner")
         image.set_qform(affine, code="scanner")
