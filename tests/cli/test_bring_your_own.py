@@ -11,6 +11,7 @@ import pytest
 from napari_pgrd.io.nifti import read_volume
 from tests.cli.conftest import Pgrd, write
 from tests.nnunet_folder import make_nnunet
+from tests.tiny import make_tiny_bundle
 
 SMALL = """
 [network]
@@ -115,7 +116,7 @@ def test_a_denoiser_is_trained_beside_maps_alone(pgrd: Pgrd, dataset: Path, spli
     case = dataset / "imagesTr" / "blob_003_0000.nii.gz"
     words = ("predict", case, "--bundle", bundle, "--device", "cpu", "--out", out)
     result = pgrd(*words)
-    assert result.code == 2 and "holds no prior network" in result.err and not list(out.iterdir())
+    assert result.code == 2 and "holds no prior network" in result.err and not out.exists()
     result = pgrd(*words, "--prior-probabilities", maps / "blob_003.nii.gz")
     assert result.code == 0, result.err
     assert "prior_probabilities" in json.loads((out / "manifest.json").read_text(encoding="utf-8"))["request"]
@@ -126,3 +127,33 @@ def test_a_denoiser_is_trained_beside_maps_alone(pgrd: Pgrd, dataset: Path, spli
     words = ("train", "denoiser", *data, "--config", config, "--out", tmp_path / "more", "--prior-probabilities", maps)
     result = pgrd(*words)
     assert result.code == 2 and "holds no map for blob_001" in result.err
+
+
+def test_a_bundle_without_a_prior_is_refused_before_anything_is_made(
+    pgrd: Pgrd, tiny: Path, dataset: Path, image: Path, tmp_path: Path
+) -> None:
+    bundle, out = make_tiny_bundle(tmp_path / "without", name="without", prior=None), tmp_path / "out" / "deeper"
+    (bundle / "prior.safetensors").unlink()
+    cases = ("--images", dataset / "imagesTr", "--labels", dataset / "labelsTr")
+    names = tmp_path / "names.json"
+    names.write_text('["blob_000"]', encoding="utf-8")
+    compared = ("--entry", f"good={tiny}", "--entry", f"theirs={bundle}", *cases, "--cases", names)
+    for words in (
+        ("predict", image, "--bundle", bundle, "--out", out),
+        ("evaluate", *cases, "--bundle", bundle, "--out", out / "evaluation.json"),
+        ("compare", *compared, "--out", out),
+        ("batch", dataset / "imagesTr", "--bundle", bundle, "--out", out),
+    ):
+        result = pgrd(*words)
+        assert result.code == 2 and result.out == "", words
+        assert "without holds no prior network: give the probabilities" in result.err, words
+        assert "'pgrd predict --prior-probabilities'" in result.err and result.err.count("\n") == 1, words
+        assert not out.parent.exists(), words
+
+
+def test_an_image_that_the_bundle_does_not_take_leaves_no_folder(pgrd: Pgrd, tiny: Path, tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat.nii.gz", np.zeros((16, 16, 16), np.float32))
+    result = pgrd("predict", flat, "--bundle", tiny, "--out", tmp_path / "out")
+    assert result.code == 2 and "image is constant" in result.err and not (tmp_path / "out").exists()
+    result = pgrd("predict", flat, "--bundle", tiny, "--steps", 9999, "--out", tmp_path / "out")
+    assert result.code == 2 and "9999 steps were asked for" in result.err and not (tmp_path / "out").exists()

@@ -37,7 +37,7 @@ def test_a_bundle_without_a_prior_draws_around_what_is_given(tmp_path: Path) -> 
     whole, bundle = Bundle.load(folder), Bundle.load(without)
     assert set(bundle.spec.weights) == {"denoiser.safetensors"} and bundle.spec.offered == ("pgrd",)
     assert "thresholded" in whole.spec.offered
-    with pytest.raises(InputError, match="holds no prior network: every image needs the probabilities"):
+    with pytest.raises(InputError, match="holds no prior network: give the probabilities"):
         next(predict(volume, bundle, Request(device="cpu")))
     given = GivenPrior(soft(truth))
     drawn = run(volume, bundle, given)

@@ -41,7 +41,7 @@ def compare(
     picture: Annotated[list[str] | None, Option(help="A case to show: truth, samples, entropy. Repeat.")] = None,
 ) -> None:
     """Compare bundles and methods on the same cases: one table with tests, and pictures."""
-    from napari_pgrd.evaluate.compare import Plan
+    from napari_pgrd.evaluate.compare import Plan, systems_of
     from napari_pgrd.evaluate.compare import compare as measure
     from napari_pgrd.evaluate.entries import parse_entries
     from napari_pgrd.evaluate.items import read_items
@@ -63,9 +63,10 @@ def compare(
         tuple(picture or ()),
     )
     require(not out.is_file(), InputError, f"{out.name} is a file; give a folder for table and pictures.")
+    systems = systems_of(plan)
     check_destination(out)
     with progress() as show:
-        systems = measure(plan, show)
+        measure(plan, show, systems)
     words = ["pgrd", "compare", *(w for e in entries for w in ("--entry", e.shown))]
     words += ["--images", shown(images), "--labels", shown(labels), "--cases", shown(cases), "--block", block]
     words += [

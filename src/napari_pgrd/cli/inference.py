@@ -66,6 +66,7 @@ def predict(
 ) -> None:
     """Segment an image: mask, samples, probability, variance, entropy, volumes and a manifest."""
     from napari_pgrd.engine.bundle import Bundle
+    from napari_pgrd.engine.scope import check_scope
     from napari_pgrd.io.dicom.planes import source_of
     from napari_pgrd.io.images import read_image
     from napari_pgrd.io.locks import read_locks
@@ -86,12 +87,16 @@ def predict(
     )
     request = Request(samples, steps, seed, solver, eta, device, parse_box(box), lock_method=lock_method, method=method)
     loaded = Bundle.load(bundle)
+    if prior_probabilities is None:
+        request.resolved(loaded.spec)  # what it refuses is said before files are read
     volume = read_image(image, series or (), loaded.spec.channels, resample, tell)
     if correction is not None and locked is not None:
         request = replace(request, locks=read_locks(correction, locked, volume, loaded.spec))
     if prior_probabilities is not None:
         given = read_probabilities(prior_probabilities, volume, len(loaded.spec.labels))
         request = replace(request, prior=given)
+    request.resolved(loaded.spec)
+    check_scope(volume, loaded.spec, request.box)
     if parts is not None:
         source_of(volume)  # before the time is spent
     given_files = (path for path in (correction, locked, prior_probabilities) if path)

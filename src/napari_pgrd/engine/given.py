@@ -28,8 +28,8 @@ NEAR_ONE = 0.02  # how far a sum may be off, for maps stored in few bits
 def no_prior(name: str) -> str:
     """The sentence for whoever asks a bundle without a prior network."""
     return (
-        f"{name} holds no prior network: every image needs the probabilities of the model that it was trained beside. "
-        "Give them with 'pgrd predict --prior-probabilities', or choose a bundle with a prior."
+        f"{name} holds no prior network: give the probabilities of the model that it was trained beside with "
+        "'pgrd predict --prior-probabilities', an image at a time, or choose a bundle with a prior."
     )
 
 

@@ -94,15 +94,17 @@ class System:
         return self.bundle.spec
 
 
-def compare(plan: Plan, say: Say = lambda fraction, text: None) -> list[System]:
+def compare(plan: Plan, say: Say = lambda fraction, text: None, systems: list[System] | None = None) -> list[System]:
     """Measure every system on every item; rows that stand on disk already are read.
+
+    ``systems`` are those of :func:`systems_of`, where they were checked before.
 
     Raises
     ------
     PgrdError
         Naming system and case where it fails; the rows before it are kept.
     """
-    systems = _systems(plan)
+    systems = systems or systems_of(plan)
     rows, device = Rows(plan.out / "rows"), resolve(plan.request.device)
     jobs = [(s, None) for s in systems]
     jobs += [(s, steps) for s in systems if s.entry.name in plan.curve_entries for steps in plan.curve]  # type: ignore[misc]
@@ -132,8 +134,14 @@ def compare(plan: Plan, say: Say = lambda fraction, text: None) -> list[System]:
     return systems
 
 
-def _systems(plan: Plan) -> list[System]:
-    """Every bundle loaded and every request checked before anything is computed, and the rows of the prior added."""
+def systems_of(plan: Plan) -> list[System]:
+    """Every bundle loaded and every request checked before anything is computed, and the rows of the prior added.
+
+    Raises
+    ------
+    PgrdError
+        Naming the entry that cannot be asked for what the plan asks, or the two that cannot stand in one table.
+    """
     reference = next(e for e in plan.entries if e.name == plan.reference)
     given = {(e.bundle, e.method) for e in plan.entries}
     loaded = {reference.bundle: Bundle.load(reference.bundle)}
