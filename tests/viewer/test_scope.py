@@ -9,7 +9,7 @@ from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.nifti import write_nifti
 from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.dock import ReviewDock
-from tests.hands import click, find, stroke, type_number, wait
+from tests.hands import click, click_tab, find, stroke, type_number, wait
 from tests.tiny import blob_volume, make_tiny_bundle
 from tests.viewer.test_sampling import run
 
@@ -201,11 +201,30 @@ def test_what_lies_outside_the_middle_is_said_to_count_as_background(strict, qtb
     type_number(strict, "steps", 1)
     click(strict, "sample")
     wait(qtbot, lambda: strict.desk.worker is None and strict.desk.layers.turns.waiting == 0)
+    assert strict.desk.state.drawn == 2
+    assert not find(strict, "sentence").isVisible() and not find(strict, "place_box").isVisible()
     for mask in strict.desk.prediction.masks:
         assert mask.shape == (40, 36, 32)
         mask = np.array(mask)
         mask[12:28, 10:26, 8:24] = 0
         assert not mask.any()
+    click_tab(strict, "Sample")  # where the next run is set up, it is still to be read
+    assert "looks at the middle" in find(strict, "scope").text()
     click(strict, "place_box")
     assert [hi - lo for lo, hi in strict.desk.state.box] == [16, 16, 16]
     assert "looks at the middle" not in find(strict, "sentence").text()
+
+
+def test_a_model_without_a_prior_is_refused_when_it_is_chosen(strict, tmp_path):
+    make_tiny_bundle(without := tmp_path / "without", name="without", prior=None)
+    (without / "prior.safetensors").unlink()
+    strict.desk.choose_bundle(str(without))  # before there is an image
+    assert "without holds no prior network" in find(strict, "sentence").text()
+    volume, _ = blob_volume()
+    strict.desk.open(write_nifti(tmp_path / "blobs.nii.gz", volume.data[0], volume))
+    text = find(strict, "sentence").text()
+    assert "--prior-probabilities" in text and "strict takes it as it is" in text
+    assert not find(strict, "sample").isEnabled() and find(strict, "sample").toolTip() in text
+    click(strict, "use_offered")
+    assert strict.desk.state.bundle.endswith("strict")
+    assert find(strict, "sample").isEnabled() and not find(strict, "sentence").isVisible()

@@ -40,7 +40,7 @@ def test_readers_and_samples_of_this_slice_stand_side_by_side(review, qtbot):
     assert button.isChecked() and tiles.isVisible()
 
     viewer, display = review.viewer, review.desk.layers.display
-    review.desk.layers.set_plane("axial")
+    review.desk.layers.set_plane("axial", review.desk.image)
     for z, drawn in ((5, True), (12, False)):
         at = display.index((0, 0, z), shape)[0]
         viewer.dims.set_point(0, display.world((at, 0, 0))[0])

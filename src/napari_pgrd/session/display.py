@@ -22,6 +22,7 @@ AXIS_LABELS = ("I-S", "A-P", "R-L")  # slider names of z, y, x
 STORED_LABELS = ("slice", "row", "column")  # where directions are not known
 AS_STORED = Reorder((0, 1, 2), (False, False, False))
 PLANES = {"sagittal": (2, 0, 1), "coronal": (1, 0, 2), "axial": (0, 1, 2)}  # dims order: slider, rows, columns
+THICK = 1.2  # times as long as wide: such voxels look coarse from the side
 PLANE_TEXT = {
     "sagittal": "sagittal  \u00b7  A left, S up",
     "coronal": "coronal  \u00b7  R left, S up",
@@ -37,6 +38,13 @@ def plane_text(plane: str, known: bool) -> str:
 def first_plane(volume: Volume, wanted: str) -> str:
     """The plane to begin with: the wanted one, but stored slices where nothing is known of what lies across them."""
     return wanted if volume.spacing_known else "axial"
+
+
+def taken_plane(volume: Volume) -> str:
+    """The plane in which slices lie that are thicker than their pixels are wide; axial where none are."""
+    scale = Display.of(volume).scale
+    across = int(np.argmax(scale)) if max(scale) > THICK * min(scale) else 0
+    return next(name for name, order in PLANES.items() if order[0] == across)
 
 
 @dataclass(frozen=True, eq=False)

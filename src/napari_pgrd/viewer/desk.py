@@ -16,10 +16,11 @@ from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.scope import ScopeError, check_scope
 from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.session.display import Display, first_plane
+from napari_pgrd.session.display import Display
 from napari_pgrd.session.estimate import DrawingTime
 from napari_pgrd.session.state import Phase, ReviewState
 from napari_pgrd.viewer import collector
+from napari_pgrd.viewer.camera import go_to_middle, lies_alike, uncover
 from napari_pgrd.viewer.fit import Fit
 from napari_pgrd.viewer.layers import ROLE, LayerDesk
 from napari_pgrd.viewer.reader import VOLUME
@@ -91,6 +92,7 @@ class Desk:
         if name:
             self._keep("image")
         self._abandon()
+        before = self.image
         # Named first: every result that leaves is heard of in _layers_changed, which must not choose again.
         self.image = self.viewer.layers[name] if name else None
         self.state.source, self.volume = name, None
@@ -116,9 +118,17 @@ class Desk:
         self.fit.check()
         self.state.sentence = self.state.sentence or chosen
         self.lie_on(None)
-        if self.spec is not None and self.viewer.dims.ndisplay == 2 and len(self.sources()) == 1:
-            self.layers.set_plane(first_plane(volume, self.spec.scope.start_plane))
+        self._look_at(self.image, before)
         self.sources_changed.emit()
+
+    def _look_at(self, image: Layer, before: Layer | None) -> None:
+        """Show the image that is worked on; the view stays where the one before lay there, too."""
+        uncover(self.viewer, image, [self.viewer.layers[name] for name in self.sources()])
+        if before is not None and before in self.viewer.layers and lies_alike(before, image):
+            return
+        go_to_middle(self.viewer, image)
+        if self.viewer.dims.ndisplay == 2:
+            self.layers.set_plane(self.fit.plane, image)
 
     def choose_bundle(self, where: str) -> None:
         """Take an embedded bundle by name or any other by folder; samples of another bundle leave the screen."""
@@ -258,6 +268,7 @@ class Desk:
         s.steps, s.samples, s.seed, s.box = r.steps or 1, prediction.samples, r.seed, box
         s.solver, s.method = request.solver or "", r.method or ""
         s.drawn_settings, s.seconds = s.settings, seconds
+        self.fit.hush()
         s.drawn = prediction.samples  # last: whoever hears of samples looks up their settings
         self.layers.results.update_maps(prediction)
         self.layers.results.settle()
@@ -290,7 +301,7 @@ class Desk:
             return
         self._told = now
         s.progress = update.fraction
-        if update.note:
+        if update.note and update.note != self.fit.narrow:  # which was said before the run
             s.sentence = update.note
         if update.kind == "step" or update.kind == "sample":
             left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
@@ -324,6 +335,8 @@ class Desk:
             if self.fit.box is not None:
                 self.fit.box.layer.visible = False  # it would tint what is to be read
         s.phase = Phase.REVIEWING if s.drawn else Phase.READY
+        if not s.drawn and not s.sentence:
+            self.fit.check()
 
     def _forget(self, recycle: bool = False) -> None:
         """Drop results, never a correction; their layers are kept for a next run on the same grid if asked."""

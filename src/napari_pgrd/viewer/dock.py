@@ -158,12 +158,14 @@ class ReviewDock(QWidget):
         s, c = self.desk.state, controls(self.desk.state)
         self.headline.setText(c.headline)
         self.headline.setVisible(bool(c.headline))
-        self.sentence.setText(s.sentence or s.unfit)
-        self.sentence.setVisible(bool(s.sentence or s.unfit))
+        said = s.sentence or ("" if s.drawn else s.unfit)
+        self.sentence.setText(said)
+        self.sentence.setVisible(bool(said))
         spec = self.desk.spec
         if spec is not None and spec.scope.box_text:
             self.place.setText(f"Place a {spec.scope.box_text} box")
-        self.place.setVisible(s.box_offered)
+        # Where the model takes the image without a box, one is offered for the next run alone.
+        self.place.setVisible(s.box_offered and bool(s.unfit or not s.drawn or self.tabs.currentIndex() == 0))
         self.here.setVisible(s.here_offered and c.can_sample)
         self.other.setText(f"Use {Path(s.offered).name}")
         self.other.setVisible(bool(s.offered))

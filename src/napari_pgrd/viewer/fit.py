@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_pgrd.engine.errors import PgrdError
+from napari_pgrd.engine.given import no_prior
 from napari_pgrd.engine.scope import ScopeError, check_scope, middle_sentence, suggest_box
 from napari_pgrd.engine.spec import read_spec
 from napari_pgrd.engine.volume import Box
-from napari_pgrd.session.display import Display
+from napari_pgrd.session.display import Display, first_plane, taken_plane
+from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.box import BoxTool
 from napari_pgrd.viewer.reader import MODEL
 
@@ -28,11 +30,19 @@ class Fit:
 
     def check(self) -> None:
         """Say at once whether this image is one for this model."""
-        s = self.desk.state
-        if self._judge():
-            s.sentence = s.unfit or self._narrow()
+        s, spec = self.desk.state, self.desk.spec
+        if s.phase is Phase.EMPTY:
+            s.sentence = no_prior(spec.name) if spec is not None and spec.prior is None else ""
+        elif self._judge():
+            s.sentence = s.unfit or self.narrow
             if s.unfit and s.offered:
                 s.sentence = f"{s.unfit} {Path(s.offered).name} takes it as it is."
+
+    def hush(self) -> None:
+        """Say no more of a run whose samples are there."""
+        s = self.desk.state
+        if s.sentence in (s.unfit, self.narrow):
+            s.sentence = ""
 
     def forget(self) -> None:
         """Say nothing of an image that is the case no longer."""
@@ -45,17 +55,29 @@ class Fit:
         if desk.volume is None or desk.spec is None:
             return False
         try:
+            if desk.spec.prior is None:
+                raise ScopeError(no_prior(desk.spec.name))
             check_scope(desk.volume, desk.spec, s.box)
         except ScopeError as error:
             s.box_offered, s.offered, s.unfit = error.box is not None, self._other(), str(error)
         else:
-            s.box_offered, s.offered, s.unfit = bool(self._narrow()), "", ""
+            s.box_offered, s.offered, s.unfit = bool(self.narrow), "", ""
         return True
 
-    def _narrow(self) -> str:
-        """What to say where the networks are not shown all of the image; "" where they are."""
+    @property
+    def narrow(self) -> str:
+        """What to say, before samples are drawn, where the networks do not see all of the image; "" where they do."""
         desk = self.desk
         return middle_sentence(desk.volume, desk.spec, desk.state.box) if desk.volume and desk.spec else ""
+
+    @property
+    def plane(self) -> str:
+        """The plane to begin in: the model's own on an image for it, else that of the image's slices."""
+        volume, spec, s = self.desk.volume, self.desk.spec, self.desk.state
+        assert volume is not None
+        if spec is None or (s.unfit and not s.box_offered):
+            return taken_plane(volume)
+        return first_plane(volume, spec.scope.start_plane)
 
     # ---- another model
 
@@ -87,6 +109,8 @@ class Fit:
                 with suppress(PgrdError):
                     spec = read_spec(where)
                     check_scope(volume, spec)
+                    if spec.prior is None:
+                        continue
                     # Grey slices without a size are what a model without spacing is for; grey scans with one are not.
                     if spec.prepare.spacing is not None or not volume.spacing_known:
                         return where

@@ -124,13 +124,13 @@ class LayerDesk:
 
     # ---- the view
 
-    def set_plane(self, plane: str) -> None:
-        """Turn to a plane; asked for by the reader, so the view may be fitted."""
+    def set_plane(self, plane: str, image: Layer | None) -> None:
+        """Turn to a plane, fitted to an image; asked for by the reader, so the view may be."""
         order = PLANES[plane]
         lead = self.viewer.dims.ndim - 3
         self.viewer.dims.ndisplay = 2
         self.viewer.dims.order = (*range(lead), *(lead + i for i in order))
-        self.viewer.reset_view()
+        self.viewer.reset_view(layers=[image] if image in self.viewer.layers else None)
         self.write_orientation()
 
     def plane(self) -> str:

@@ -61,7 +61,7 @@ def look(desk: Desk, view: Mapping[str, Any], corrections: Sequence[Layer] = ())
     if isinstance(hand := view.get(HAND), int):
         viewer.layers.selection.active = corrections[hand] if 0 <= hand < len(corrections) else desk.image
     if view.get("plane") in PLANES:
-        desk.layers.set_plane(str(view["plane"]))
+        desk.layers.set_plane(str(view["plane"]), desk.image)
     with suppress(KeyError, TypeError, ValueError):
         lead = viewer.dims.ndim - 3
         viewer.dims.set_point(range(lead, viewer.dims.ndim), [float(v) for v in view["point"]])

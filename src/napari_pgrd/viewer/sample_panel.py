@@ -41,6 +41,7 @@ class SamplePanel(QWidget):
             "About this model", "Its card: what it is for, its limits, how good it measured", "about", self.card.show
         )
         self.scope = faint()
+        self.scope.setObjectName("scope")
         self.device = combo("device", "Where to compute", lambda v: setattr(state, "device", v))
         self.steps = Number(
             "steps",
@@ -128,13 +129,15 @@ class SamplePanel(QWidget):
         fill(self.device, DEVICES, s.device)
         fill(self.solver, SOLVERS, s.solver)
         self._show_method(c.can_choose)
-        self.scope.setText(self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder.")
+        told = self.desk.fit.narrow if s.drawn else ""  # before, the dock says it above all tabs
+        about = self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder."
+        self.scope.setText(f"{about} {told}".rstrip())
         for choice in (self.source, self.bundle, self.load, self.device, self.seed):
             choice.setEnabled(c.can_choose)
         self.steps.show_value(s.steps)
         self.samples.show_value(s.samples)
         needs = self.foretelling.sentence()
-        needs = needs or memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples)
+        needs = needs or ("" if s.unfit else memory_sentence(self.desk.volume, self.desk.spec, s.box, s.samples))
         self.memory.setText(sent_sentence(s.cluster, s.insecure) or needs)
         self.go.setText(c.sample_text)
         self.go.setEnabled(c.can_sample)

@@ -29,7 +29,7 @@ class Views:
 
     def plane(self, name: str) -> None:
         """Turn to a plane."""
-        self.desk.layers.set_plane(name)
+        self.desk.layers.set_plane(name, self.desk.image)
 
     def lines(self) -> None:
         """Agreement lines."""
