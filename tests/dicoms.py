@@ -19,6 +19,7 @@ from pydicom.uid import (
     MRImageStorage,
     generate_uid,
 )
+from SimpleITK import ImageFileWriter, ReadImage
 
 PATIENT = ("Secret^Sally", "ID-4711", "19700101")  # must never be seen again
 UNITS = np.eye(3)
@@ -63,6 +64,16 @@ def save(ds: Dataset, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def compress(path: Path, compressor: str = "JPEG2000") -> None:
+    """Write a file again with its picture compressed without loss, by SimpleITK."""
+    writer = ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    writer.UseCompressionOn()
+    writer.SetCompressor(compressor)
+    writer.SetFileName(str(path))
+    writer.Execute(ReadImage(str(path)))
 
 
 def write_series(

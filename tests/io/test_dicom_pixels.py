@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
-from SimpleITK import GetArrayFromImage, ImageFileWriter, ReadImage
+from SimpleITK import GetArrayFromImage, ReadImage
 
 from napari_pgrd.engine.errors import InputError
 from napari_pgrd.io.dicom import files as dicom_files
@@ -24,7 +24,7 @@ from napari_pgrd.io.dicom import pixels
 from napari_pgrd.io.dicom.codestream import Encoded, encoded
 from napari_pgrd.io.dicom.pixels import DECODERS
 from napari_pgrd.io.dicom.series import read_series
-from tests.dicoms import base, ramp, write_enhanced, write_series
+from tests.dicoms import base, compress, ramp, write_enhanced, write_series
 
 JPEG, JPEG_LOSSLESS = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
 JPEG_LS, JPEG_NEAR = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"
@@ -87,12 +87,7 @@ def test_what_simpleitk_compresses_is_read_as_simpleitk_reads_it(
 ) -> None:
     data = scan(signed=signed)
     for path in write_series(tmp_path, data, elements={"modality": "CT", "number": 3}):
-        writer = ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.UseCompressionOn()
-        writer.SetCompressor(compressor)
-        writer.SetFileName(str(path))
-        writer.Execute(ReadImage(str(path)))
+        compress(path, compressor)
         if syntax.endswith("57"):  # any prediction, of which the first-order one is one
             path.write_bytes(path.read_bytes().replace(JPEG_LOSSLESS.encode(), syntax.encode()))
         assert dcmread(path).file_meta.TransferSyntaxUID == syntax
@@ -321,12 +316,7 @@ def test_a_picture_larger_than_its_header_says_is_not_decoded(tmp_path: Path, ki
 def lossless(tmp_path: Path, change: Callable[[bytearray], None] = lambda whole: None) -> Path:
     """A series of one slice that SimpleITK stored as JPEG lossless, and then something was done to it."""
     (path,) = write_series(tmp_path, scan(slices=1), elements={"modality": "CT", "number": 3})
-    writer = ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    writer.UseCompressionOn()
-    writer.SetCompressor("JPEG")
-    writer.SetFileName(str(path))
-    writer.Execute(ReadImage(str(path)))
+    compress(path, "JPEG")
     whole = bytearray(path.read_bytes())
     change(whole)
     path.write_bytes(whole)
