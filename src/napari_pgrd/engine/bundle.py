@@ -11,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_pgrd.engine.errors import BundleError, InputError, require
 from napari_pgrd.engine.given import no_prior
+from napari_pgrd.engine.inside import inside
 from napari_pgrd.engine.methods import PRIOR, files_of
-from napari_pgrd.engine.nets import build_prior, load_weights
+from napari_pgrd.engine.nets import build_prior, check_weights, load_weights
 from napari_pgrd.engine.spec import BundleSpec, find, parse_spec, read_raw, refuse_pickles
 
 
@@ -45,9 +47,14 @@ class Bundle:
         raw = read_raw(folder / "bundle.json")
         spec = parse_spec(raw, folder.name)
         for name, expected in spec.weights.items():
-            path = folder / name
-            require(path.is_file(), BundleError, f"Bundle {spec.name} lacks {name}. Copy the whole folder again.")
-            actual = hashlib.sha256(path.read_bytes()).hexdigest()
+            there = inside(folder, name) is not None
+            require(there, BundleError, f"Bundle {spec.name} lacks {name}. Copy the whole folder again.")
+            try:
+                actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            except OSError as error:
+                raise BundleError(
+                    f"Bundle {spec.name}: {name} cannot be read ({error.strerror}). Check the folder's rights."
+                ) from error
             require(
                 actual == expected,
                 BundleError,
@@ -78,11 +85,20 @@ class Bundle:
 
     def _network(self, name: str, device: str, build: Callable[[], nn.Module]) -> nn.Module:
         if (name, device) not in self._nets:
-            net = build()
             try:
-                load_weights(net, load_file(self.folder / name))
-            except (SafetensorError, OSError) as error:
+                tensors = load_file(self.folder / name)
+            except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
                 raise BundleError(f"Bundle {self.spec.name}: {name} is no readable safetensors file.") from error
+            try:
+                with torch.device("meta"):  # so that a network takes memory only if the file holds as much
+                    check_weights(build(), tensors)
+                net = build()
+            except (ValueError, RuntimeError, TypeError, IndexError, ZeroDivisionError) as error:
+                raise BundleError(
+                    f"Bundle {self.spec.name}: no network of {name} can be built as bundle.json describes it. "
+                    "Correct bundle.json or pack the bundle again."
+                ) from error
+            load_weights(net, tensors)
             self._nets[name, device] = net.to(device).eval().requires_grad_(False)
         return self._nets[name, device]
 

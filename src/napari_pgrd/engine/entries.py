@@ -52,7 +52,7 @@ class Segmenter(Entry):
     """A network that segments by itself, at the temperature fitted to what it gives."""
 
     network: PriorConfig | UNetConfig
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=1e-3, le=1e3)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,7 +89,7 @@ class Diffusion(Entry):
     network: DenoiserConfig
     schedule: ScheduleSpec = ScheduleSpec()
     sampling: SamplingDefaults = SamplingDefaults()
-    tau: float = Field(0.1, gt=0)
+    tau: float = Field(0.1, ge=1e-4, le=1e4)
     mean_weight: float = Field(0.0, ge=0, le=1)
 
     @property

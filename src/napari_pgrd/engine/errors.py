@@ -31,3 +31,9 @@ def require(condition: bool, error: type[PgrdError], sentence: str) -> None:
     """Raise ``error(sentence)`` unless the condition holds."""
     if not condition:
         raise error(sentence)
+
+
+def shown(text: object, most: int = 60) -> str:
+    """What a file says, fit for a sentence: one line, not too long, nothing that a terminal obeys."""
+    clean = "".join(c if c.isprintable() else "?" for c in str(text)[: most + 1])
+    return clean if len(clean) <= most else f"{clean[: most - 3]}..."

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.engine.volume import Affine
 
+FINER = 64  # voxels for one of the image; no model means more, except for an image that is small
+SMALL = 2**26  # voxels
 SAME_SPACING = 0.02  # relative difference below which resampling would only blur
 
 
@@ -36,3 +41,15 @@ def padded_shape(shape: tuple[int, int, int], spec: PrepareSpec) -> tuple[int, i
         else:
             out[i] = wanted
     return out[0], out[1], out[2]
+
+
+def check_room(source: tuple[int, ...], *sizes: tuple[int, int, int]) -> None:
+    """A sentence if a bundle's spacing or patch makes a grid out of all proportion to the image, before it is made."""
+    most = max(SMALL, FINER * math.prod(source))
+    for size in sizes:
+        require(
+            math.prod(size) <= most,
+            InputError,
+            f"The model would see this image in {' x '.join(map(str, size))} voxels, which is out of all proportion to "
+            f"its own {' x '.join(map(str, source))}. Its spacing or the image's is wrong; correct that first.",
+        )

@@ -14,7 +14,7 @@ from monai.networks.nets import DiffusionModelUNet, DynUNet
 from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from torch import Tensor, nn
 
-from napari_pgrd.engine.errors import BundleError, require
+from napari_pgrd.engine.errors import BundleError, require, shown
 from napari_pgrd.engine.netspec import UNetConfig
 from napari_pgrd.engine.spec import DenoiserConfig, PriorConfig
 from napari_pgrd.engine.unet import UNet
@@ -66,6 +66,19 @@ def load_weights(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     BundleError
         If names or shapes do not fit the network.
     """
+    check_weights(net, tensors)
+    needed = set(named_weights(net))
+    net.load_state_dict({k: v.float() for k, v in tensors.items() if k in needed}, strict=False)
+
+
+def check_weights(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """As :func:`load_weights`, nothing loaded; the network may lie on the meta device, where it takes no memory.
+
+    Raises
+    ------
+    BundleError
+        If names or shapes do not fit the network, or a weight is no finite real number.
+    """
     needed = {k: v.shape for k, v in named_weights(net).items() if not k.startswith(TRAINING_ONLY)}
     wrong = sorted(k for k in needed if k not in tensors or tensors[k].shape != needed[k])
     extra = sorted(k for k in tensors if k not in needed and not k.startswith(TRAINING_ONLY))
@@ -73,9 +86,15 @@ def load_weights(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         not wrong and not extra,
         BundleError,
         f"The weights do not fit the network described: {len(wrong)} missing or of another shape, {len(extra)} unknown "
-        f"(first: {(wrong + extra + [''])[0]!r}). Use the weights that were trained with this description.",
+        f"(first: {shown((wrong + extra + [''])[0])!r}). Use the weights that were trained with this description.",
     )
-    net.load_state_dict({k: v.float() for k, v in tensors.items() if k in needed}, strict=False)
+    bad = [k for k in needed if tensors[k].is_complex() or not bool(torch.isfinite(tensors[k].float()).all())]
+    require(
+        not bad,
+        BundleError,
+        f"{len(bad)} of the weights hold values that are NaN, infinite or complex (first: {(bad or [''])[0]!r}). The "
+        "file is damaged, or its training failed; use another.",
+    )
 
 
 def build_denoiser(config: DenoiserConfig) -> Denoiser:

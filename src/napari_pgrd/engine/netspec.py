@@ -13,7 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from napari_pgrd.engine.locks import LockMethod
 from napari_pgrd.engine.schedule import Array, cosine_rhobar, linear_rhobar
 
-Frozen = ConfigDict(frozen=True, extra="forbid")
+Frozen = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+# What nobody means by more than this is refused before anything is built of it.
+Count = Annotated[int, Field(ge=1, le=4096)]
+Few = Annotated[int, Field(ge=0, le=16)]
+Sizes = tuple[Annotated[int, Field(ge=1, le=31)], ...]
 
 
 class PriorConfig(BaseModel):
@@ -22,14 +26,10 @@ class PriorConfig(BaseModel):
     model_config = Frozen
 
     dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    filters: tuple[int, ...] = (16, 48, 96, 160)
-    deep_supervision: int = 2
-
-
-Count = Annotated[int, Field(ge=1, le=4096)]
-Sizes = tuple[Annotated[int, Field(ge=1, le=31)], ...]
+    channels: Count = 1
+    classes: Count = 3
+    filters: tuple[Count, ...] = Field((16, 48, 96, 160), min_length=3, max_length=12)
+    deep_supervision: Few = 2
 
 
 class UNetConfig(BaseModel):
@@ -162,9 +162,9 @@ class LatentConfig(PriorConfig):
         Unused: coarse heads would not hear the latent.
     """
 
-    latent: int = Field(6, ge=1)
-    encoder: tuple[int, ...] = (16, 32, 64)
-    deep_supervision: int = 0
+    latent: Count = 6
+    encoder: tuple[Count, ...] = Field((16, 32, 64), min_length=1, max_length=12)
+    deep_supervision: Few = 0
 
 
 class DenoiserConfig(BaseModel):
@@ -184,15 +184,24 @@ class DenoiserConfig(BaseModel):
     model_config = Frozen
 
     dims: Literal[2, 3] = 3
-    channels: int = 1
-    classes: int = 3
-    widths: tuple[int, ...] = (16, 32, 64, 64)
+    channels: Count = 1
+    classes: Count = 3
+    widths: tuple[Count, ...] = Field((16, 32, 64, 64), min_length=1, max_length=12)
     attention: tuple[bool, ...] = (False, False, False, False)
-    blocks: int = 1
-    groups: int = 8
-    residual_std: float = 1.0
-    supervised: tuple[int, ...] = (1, 2)
+    blocks: int = Field(1, ge=1, le=16)
+    groups: Count = 8
+    residual_std: float = Field(1.0, gt=1e-4, le=1e4)
+    supervised: tuple[Few, ...] = (1, 2)
     hints: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DenoiserConfig:
+        n = len(self.widths)
+        if len(self.attention) != n:
+            raise ValueError(f"attention is given for {len(self.attention)} levels, widths for {n}")
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(f"each of the widths must be a multiple of groups, {self.groups}")
+        return self
 
 
 class ScheduleSpec(BaseModel):
@@ -202,8 +211,8 @@ class ScheduleSpec(BaseModel):
 
     kind: Literal["cosine", "linear"] = "cosine"
     T: int = Field(1000, ge=2, le=100_000)
-    shift: float = Field(1.0, gt=0)
-    residual_scale: float = Field(1.0, gt=0)
+    shift: float = Field(1.0, gt=1e-4, le=1e4)
+    residual_scale: float = Field(1.0, gt=1e-4, le=1e4)
     prior_guided: bool = True
 
     @property
@@ -225,4 +234,4 @@ class SamplingDefaults(BaseModel):
     steps: int = Field(8, ge=1)
     samples: int = Field(16, ge=1)
     lock_method: LockMethod = "guidance"
-    zeta: float = Field(1.0, ge=0)
+    zeta: float = Field(1.0, ge=0, le=1e4)

@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_pgrd.engine.aggregate import Aggregate, Prediction, hard
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import free_memory, is_out_of_memory, precision, resolve
-from napari_pgrd.engine.errors import DeviceError
+from napari_pgrd.engine.errors import BundleError, DeviceError, require
 from napari_pgrd.engine.given import as_prepared
 from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.heartbeat import Beat, beating
@@ -172,6 +172,7 @@ class _Run:
         pi = runner.prior(image) if given is None else given.to(device)
         if self.aggregate is None:
             prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
+            self._check(prior)
             tau, weight = runner.row.map(runner.entry)
             self.aggregate = Aggregate(prior, tau, self.key, self.so_far, weight, r.locks)
             yield Update("prior", self._drawn, r.samples, 0.0, prediction=self.aggregate.snapshot())
@@ -198,9 +199,19 @@ class _Run:
             y, mean = runner.shown(y), runner.shown(mean)
             for index, one, its_mean in zip(indices, self.restore(y), self.restore(mean), strict=True):
                 soft = self.aggregate.soft(one, its_mean)
+                self._check(soft)
                 mask = self.aggregate.take(hard(one), soft)
                 computed = indices.stop - 1 - index  # refined already, so that progress never steps back
                 yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot(), soft=soft)
+
+    def _check(self, probabilities: Floats) -> None:
+        """Weights that are finite may yet overflow."""
+        require(
+            bool(np.isfinite(probabilities).all()),
+            BundleError,
+            f"What the networks of {self.bundle.spec.name} say of this image are no numbers (NaN or infinite). Its "
+            "weights are damaged, or the image is far from what it was trained on.",
+        )
 
     def _known(self, indices: Sequence[int], device: torch.device) -> Known | None:
         """What these samples must keep, as the networks see it."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.grid import padded_shape, target_shape
+from napari_pgrd.engine.grid import check_room, padded_shape, target_shape
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
@@ -169,6 +169,7 @@ def prepare(volume: Volume, spec: PrepareSpec, box: Box | None = None) -> tuple[
     original = data.shape[1:]
     x = torch.from_numpy(data.astype(np.float32))[None]
     resampled = target_shape(reorder.affine(part.affine, part.shape), original, spec)
+    check_room(original, resampled, padded_shape(resampled, spec))
     if resampled != original:
         x = F.interpolate(x, resampled, mode="trilinear", align_corners=False)
     channels = np.stack([normalise(c, spec) for c in x[0].numpy()])
@@ -193,6 +194,7 @@ def _as_nnunet(
     have = [float(x) for x in np.linalg.norm(affine[:3, :3], axis=0)]
     want = have if spec.spacing is None else [*spec.spacing[: spec.dims], *have[spec.dims :]]
     size = target_shape(affine, original, spec)
+    check_room(original, size, padded_shape(size, spec))
     channels = resampled(channels, size, have, want)
     padded_to = padded_shape(size, spec)
     padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(size, padded_to, strict=True))

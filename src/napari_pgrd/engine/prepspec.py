@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+import numpy as np
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from napari_pgrd.engine.netspec import Frozen, NnUNetPreparation
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.netspec import Count, Frozen, NnUNetPreparation
+from napari_pgrd.engine.volume import Reorder
+
+Millimetres = Annotated[float, Field(ge=1e-3, le=1e3)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class PrepareSpec(BaseModel):
@@ -39,16 +45,25 @@ class PrepareSpec(BaseModel):
 
     dims: Literal[2, 3] = 3
     orientation: str = "RAS"
-    spacing: tuple[float, float, float] | None = (1.0, 1.0, 1.0)
-    patch: tuple[int, int, int] = (40, 56, 40)
-    stride: int = 8
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = (1.0, 1.0, 1.0)
+    patch: tuple[Count, Count, Count] = (40, 56, 40)
+    stride: Count = 8
     normalisation: Literal["zscore", "unit"] = "zscore"
-    percentiles: tuple[float, float] = (0.5, 99.5)
+    percentiles: tuple[Percent, Percent] = (0.5, 99.5)
     # Left out of records while it says nothing, so that trainings begun before it existed go on.
     middle_only: bool = Field(False, exclude_if=lambda value: value is False)
     nnunet: NnUNetPreparation | None = Field(None, exclude_if=lambda value: value is None)
-    window: tuple[int, int, int] | None = Field(None, exclude_if=lambda value: value is None)
+    window: tuple[Count, Count, Count] | None = Field(None, exclude_if=lambda value: value is None)
     overlap: float = Field(0.5, ge=0, le=0.9, exclude_if=lambda value: value == 0.5)
+
+    @field_validator("orientation")
+    @classmethod
+    def _three_letters(cls, given: str) -> str:
+        try:
+            Reorder.between(np.eye(4), given[:4])
+        except (InputError, ValueError) as error:
+            raise ValueError("it is no orientation; three letters are needed, such as RAS") from error
+        return given
 
     @model_validator(mode="after")
     def _windows_fit(self) -> PrepareSpec:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from napari_pgrd.engine.codes import Coded
 from napari_pgrd.engine.entries import Diffusion, Entry, Reliability, Segmenter, VolumeInterval
-from napari_pgrd.engine.errors import BundleError, InputError, require
+from napari_pgrd.engine.errors import BundleError, InputError, require, shown
+from napari_pgrd.engine.inside import inside
 from napari_pgrd.engine.methods import FIRST, METHODS, Method, files_of
 from napari_pgrd.engine.netspec import DenoiserConfig as DenoiserConfig
 from napari_pgrd.engine.netspec import Frozen, ScheduleSpec, UNetConfig
@@ -32,13 +34,22 @@ PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy",
 WEIGHTS = ("prior.safetensors", "denoiser.safetensors")
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it holds line ends or control characters")
+    return text
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]  # shown as it is
+
+
 class Label(BaseModel):
     """One class: its value in files, its name, its colour on screen and, for DICOM, what it is in coded words."""
 
     model_config = Frozen
 
     value: int = Field(ge=0, le=255)
-    name: str = Field(min_length=1)
+    name: Line = Field(min_length=1)
     colour: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
     coded: Coded | None = Field(None, exclude_if=lambda value: value is None)
 
@@ -52,7 +63,7 @@ class Scope(BaseModel):
 
     model_config = Frozen
 
-    sentence: str
+    sentence: Line
     field_of_view_mm: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
     box_mm: tuple[float, float, float] | None = None
     field_of_view_voxels: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None
@@ -80,18 +91,18 @@ class BundleSpec(BaseModel):
     model_config = Frozen
 
     schema_version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    title: str
-    modality: str
-    channels: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)
+    title: Line
+    modality: Line
+    channels: tuple[Line, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = Field(min_length=2)
     prepare: PrepareSpec
     scope: Scope
     prior: PriorConfig | UNetConfig | None
     denoiser: DenoiserConfig | None = None
     schedule: ScheduleSpec = ScheduleSpec()
-    prior_temperature: float = Field(1.0, gt=0)
-    tau: float = Field(0.1, gt=0)
+    prior_temperature: float = Field(1.0, ge=1e-3, le=1e3)
+    tau: float = Field(0.1, ge=1e-4, le=1e4)
     mean_weight: float = Field(0.0, ge=0, le=1)
     sampling: SamplingDefaults = SamplingDefaults()
     reliability: Reliability | None = None
@@ -258,7 +269,7 @@ def refuse_pickles(folder: Path) -> None:
     require(
         not bad,
         BundleError,
-        f"Bundle {folder.name} holds {', '.join(bad)}: pickled weights can run code when opened, so this "
+        f"Bundle {folder.name} holds {shown(', '.join(bad), 200)}: pickled weights can run code when opened, so this "
         "bundle is refused. Convert the weights to safetensors with 'pgrd bundle pack'.",
     )
 
@@ -274,7 +285,7 @@ def parse_spec(raw: bytes, name: str) -> BundleSpec:
     require(
         version == SCHEMA_VERSION,
         BundleError,
-        f"Bundle {name} has schema version {version!r}; this program reads version {SCHEMA_VERSION}. "
+        f"Bundle {name} has schema version {reprlib.repr(version)}; this program reads version {SCHEMA_VERSION}. "
         "Update napari-pgrd, or pack the bundle again.",
     )
     try:
@@ -283,12 +294,13 @@ def parse_spec(raw: bytes, name: str) -> BundleSpec:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "bundle.json"
         raise BundleError(
-            f"Bundle {name}: {where}: {first['msg']}. Correct bundle.json or pack the bundle again."
+            f"Bundle {name}: {shown(where)}: {shown(first['msg'], 300)}. Correct bundle.json or pack the bundle again."
         ) from error
 
 
 def read_raw(path: Path) -> bytes:
     """The bytes of ``bundle.json``."""
-    require(path.is_file(), BundleError, f"Bundle {path.parent.name} lacks bundle.json. Give the folder that holds it.")
+    there = inside(path.parent, path.name) is not None
+    require(there, BundleError, f"Bundle {path.parent.name} lacks bundle.json. Give the folder that holds it.")
     require(path.stat().st_size < 10**7, BundleError, f"Bundle {path.parent.name}: bundle.json is absurdly large.")
     return path.read_bytes()
