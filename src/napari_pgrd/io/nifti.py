@@ -109,10 +109,10 @@ def _opened(path: Path) -> nib.Nifti1Image:
     Not by ``nib.load``, which tries other formats too, and parses what stands between header and voxels: XML, DICOM or
     anything else.
     """
-    with ImageOpener(path) as stream:
+    with ImageOpener(str(path)) as stream:
         start = stream.read(nib.Nifti2Header.sizeof_hdr)
     second = nib.Nifti2Header.sizeof_hdr in (int.from_bytes(start[:4], order) for order in ("little", "big"))
-    kind = nib.Nifti2Image if second else nib.Nifti1Image
+    kind: Any = nib.Nifti2Image if second else nib.Nifti1Image
     header = kind.header_class(start[: kind.header_class.sizeof_hdr])
     if bytes(header["magic"])[:3] not in (b"n+1", b"n+2") or not 0 <= header["vox_offset"] <= MAX_OFFSET:
         raise ValueError("two files, or voxels too far behind the header")
@@ -193,7 +193,7 @@ def write_nifti(path: str | os.PathLike[str], data: NDArray[Any], like: Volume) 
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     header.set_data_dtype(data.dtype)
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    kind: Any = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(data, affine, header)
     if not isinstance(like.source, nib.Nifti1Header) and like.spacing_known:
         image.set_sform(affine, code="scanner")

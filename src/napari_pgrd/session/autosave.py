@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from platformdirs import user_state_path
 
 from napari_pgrd.engine.errors import ExportError, InputError, PgrdError, require
+from napari_pgrd.engine.inside import inside
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
 from napari_pgrd.session.correction import Correction
@@ -43,6 +45,7 @@ from napari_pgrd.session.folder import (
     EditsRecord,
     RequestRecord,
     SamplesRecord,
+    damaged,
     read_session,
     sweep,
     times,
@@ -200,7 +203,8 @@ class Autosave:
                 review, problem = load(folder, strict=False), str(error)
             for correction in review.corrections:
                 correction.record("resume", dropped_bytes=correction.log.dropped)
-            (folder / ENDED).unlink(missing_ok=True)
+            with suppress(OSError):  # a folder of that name: it counts as ended, and no more
+                (folder / ENDED).unlink(missing_ok=True)
         except BaseException:
             lock.release()
             raise
@@ -275,6 +279,8 @@ def _folders(where: str | os.PathLike[str] | None) -> list[Path]:
 
 def _acquire(folder: Path) -> FileLock:
     require(folder.is_dir(), InputError, "That review is no longer there. Choose another.")
+    plain = not (folder / LOCK).is_symlink() and (not (folder / LOCK).exists() or (folder / LOCK).is_file())
+    require(plain, InputError, f"That review cannot be taken up: its {LOCK} is no file. Remove it, then try again.")
     lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
     try:
         lock.acquire()
@@ -300,7 +306,8 @@ def _held(folder: Path) -> bool:
 
 def _mark_ended(folder: Path, how: str) -> None:
     try:
-        with open(folder / ENDED, "w", encoding="utf-8") as stream:
+        (folder / ENDED).unlink(missing_ok=True)  # were it a link, what it leads to would be written
+        with open(folder / ENDED, "x", encoding="utf-8") as stream:
             stream.write(f"{how} {datetime.now(UTC).isoformat(timespec='seconds')}\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -317,12 +324,18 @@ def _describe(folder: Path) -> Left:
     last = datetime.fromtimestamp((folder / SESSION).stat().st_mtime, UTC)
     try:
         record = read_session(folder)
-        logs = [EditLog.open(folder / edits.file) for edits in record.corrections]
+        logs = [_log(folder, edits, record.image.shape) for edits in record.corrections]
     except PgrdError as error:
         return Left(folder, last, problem=str(error))
     last = max([last, *(log.began + timedelta(seconds=log.entries[-1].seconds) for log in logs)])
     edits = sum(entry.kind in EDIT_KINDS for log in logs for entry in log.entries)
     return Left(folder, last, edits, record.bundle, record.image.shape, record.image.name)
+
+
+def _log(folder: Path, edits: EditsRecord, image: tuple[int, ...]) -> EditLog:
+    if (path := inside(folder, edits.file)) is None:
+        raise damaged(folder, edits.file)
+    return EditLog.open(path, image)
 
 
 def _prune(root: Path) -> None:

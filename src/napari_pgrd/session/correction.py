@@ -99,15 +99,17 @@ class Correction:
         return cls(EditLog.create(Path(path), values, source), values, name)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], name: str = "Correction") -> Correction:
-        """Take up a correction where its log ends; the log goes on with the next edit.
+    def open(
+        cls, path: str | os.PathLike[str], name: str = "Correction", image: tuple[int, ...] | None = None
+    ) -> Correction:
+        """Take up a correction, of an image of this shape if one is given, where its log ends; it goes on there.
 
         Raises
         ------
         InputError
             If the log cannot be read or does not fit itself.
         """
-        log = EditLog.open(Path(path))
+        log = EditLog.open(Path(path), image)
         correction = cls(log, log.start(), name)
         for entry, change in log.changes():
             if change is not None:

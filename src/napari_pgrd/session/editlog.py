@@ -14,6 +14,7 @@ its length or checksum then disagrees, and it is left out.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import threading
@@ -29,11 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_pgrd.engine.errors import ExportError, InputError, require
+from napari_pgrd.session.archive import fits
 
 MAGIC = b"PGRD edit log 1\n"
 EDITS = ("stroke", "operation", "accept", "undo", "redo", "edit")  # kinds that change voxels
 KINDS = ("start", *EDITS, "place", "resume")
 MAX_VOXELS = 2**30  # as for the images themselves; a forged log must not exhaust memory
+LONGEST_S = 10.0**9  # since the start: thirty years
 _FRAME = struct.Struct("<II")
 _TEXT = struct.Struct("<I")
 
@@ -66,6 +69,8 @@ class Change:
     @classmethod
     def decode(cls, body: bytes, count: int, size: int) -> Change:
         """Read a body of ``count`` voxels in a mask of ``size``; raises ValueError if it is none."""
+        if count > size:
+            raise ValueError("more voxels than the mask has")
         raw = _inflate(body, 6 * count)
         indices = np.cumsum(np.frombuffer(raw, "<u4", count), dtype=np.int64)
         if count and (indices[-1] >= size or (np.diff(indices) <= 0).any()):
@@ -141,8 +146,10 @@ class EditLog:
         return cls(path, [start], len(content))
 
     @classmethod
-    def open(cls, path: Path) -> EditLog:
+    def open(cls, path: Path, image: tuple[int, ...] | None = None) -> EditLog:
         """Read what is whole of a file; nothing is changed on disk before the next :meth:`append`.
+
+        ``image`` is the shape of the image, if it is known: a larger mask is refused before it takes memory.
 
         Raises
         ------
@@ -153,7 +160,7 @@ class EditLog:
         records, end = _scan(data)
         require(data.startswith(MAGIC), InputError, _not_a_log(path))
         require(bool(records) and records[0][0].kind == "start", InputError, _not_a_log(path))
-        _start_mask(path, *records[0])
+        _start_mask(path, *records[0], image)
         return cls(path, [entry for entry, _ in records], end, len(data) - end)
 
     def append(self, kind: str, change: Change | None = None, name: str = "", **info: Any) -> Entry:
@@ -280,24 +287,35 @@ def _scan(data: bytes) -> tuple[list[tuple[Entry, bytes]], int]:
         text_end = _TEXT.size + _TEXT.unpack_from(payload)[0]
         try:
             entry = Entry(**json.loads(payload[_TEXT.size : text_end]))
-        except (ValueError, TypeError):
-            break
-        if entry.sequence != len(records):
+            if not _sensible(entry) or entry.sequence != len(records):
+                break
+        except (ValueError, TypeError, RecursionError):
             break
         records.append((entry, payload[text_end:]))
         at += _FRAME.size + length
     return records, at
 
 
-def _start_mask(path: Path, entry: Entry, body: bytes) -> Mask:
+def _sensible(entry: Entry) -> bool:
+    """Whether the values are of the kinds that they are taken for."""
+    counts = type(entry.sequence) is int and type(entry.voxels) is int and 0 <= entry.voxels <= MAX_VOXELS
+    words = isinstance(entry.kind, str) and isinstance(entry.name, str) and isinstance(entry.info, dict)
+    return counts and words and type(entry.seconds) in (int, float) and 0 <= entry.seconds < LONGEST_S
+
+
+def _start_mask(path: Path, entry: Entry, body: bytes, image: tuple[int, ...] | None = None) -> Mask:
     try:
-        shape = tuple(int(n) for n in entry.info["shape"])
-        datetime.fromisoformat(entry.info["began"])
-        size = int(np.prod([float(n) for n in shape]))
-        if not 0 < size <= MAX_VOXELS:
+        shape = tuple(entry.info["shape"])
+        if not all(type(n) is int for n in shape):
+            raise ValueError("a shape that is none")
+        began = datetime.fromisoformat(entry.info["began"])
+        size = math.prod(shape)
+        if not 0 < size <= MAX_VOXELS or min(shape) < 1 or (image is not None and not fits(shape, image)):
             raise ValueError("an absurd shape")
+        if began.tzinfo is None or not 2000 < began.year < 9000:
+            raise ValueError("an absurd date")
         return np.frombuffer(_inflate(body, size), np.uint8).reshape(shape).copy()
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
         raise InputError(_not_a_log(path)) from error
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import reprlib
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +16,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.given import GivenPrior
+from napari_pgrd.engine.inside import inside
 from napari_pgrd.engine.locks import Locks
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.store import Store, stacked
-from napari_pgrd.engine.volume import Box, Volume, check_affine
-from napari_pgrd.io.nifti import write_atomically
+from napari_pgrd.engine.volume import Box, Volume, check_affine, check_box
+from napari_pgrd.io.nifti import MAX_VOXELS, write_atomically
 from napari_pgrd.io.provenance import RESEARCH_USE, now, versions
+from napari_pgrd.session.archive import check_prediction, digest, fits, pack, read_archive, unpack
 from napari_pgrd.session.editlog import sync_folder
 
 SCHEMA = 1
+MOST_BYTES = 2**26  # of session.json
 PlaceState = Literal["open", "accepted", "changed", "deferred"]
 SESSION = "session.json"
 # How the names of the other files begin.
@@ -170,6 +172,17 @@ class SessionRecord(_Model):
         records = (self.samples, locks, locks and locks.earlier, self.request.prior, *self.corrections)
         return {record.file for record in records if record is not None}
 
+    def check(self) -> None:
+        """A ValueError or InputError if it names no image, or no files of a review."""
+        shape, box, named = self.image.shape, self.request.box, (self.image.name, self.bundle)
+        if min(shape) < 1 or math.prod(shape) > MAX_VOXELS or not all(t.isprintable() and len(t) <= 300 for t in named):
+            raise ValueError("no image")
+        check_affine(np.reshape(self.image.affine, (4, 4)))
+        if box is not None:
+            check_box(box, shape)
+        if not all(name.startswith((SAMPLES, LOCKS, PRIOR, EDITS)) for name in self.files):
+            raise ValueError("no files of a review")
+
 
 def read_session(folder: Path) -> SessionRecord:
     """Read and check ``session.json``.
@@ -179,12 +192,14 @@ def read_session(folder: Path) -> SessionRecord:
     InputError
         If the folder is no review, of another version, or damaged.
     """
+    path, none = inside(folder, SESSION), f"{folder.name} is no saved review: it holds no readable {SESSION}."
     try:
-        content = json.loads((folder / SESSION).read_bytes())
+        require(path is not None, InputError, f"{none} Choose another folder.")
+        assert path is not None
+        require(path.stat().st_size <= MOST_BYTES, InputError, f"{none} It is too large to be one. Choose another.")
+        content = json.loads(path.read_bytes())
     except OSError as error:
-        raise InputError(
-            f"{folder.name} is no saved review: it holds no readable {SESSION}. Choose another folder."
-        ) from error
+        raise InputError(f"{none} Choose another folder.") from error
     except (ValueError, RecursionError) as error:
         raise damaged(folder, SESSION) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -193,17 +208,14 @@ def read_session(folder: Path) -> SessionRecord:
     require(
         version == SCHEMA,
         InputError,
-        f"{folder.name} was saved by another version of napari-pgrd: its schema is {version!r}, this one reads "
-        f"{SCHEMA}. Open it with that version.",
+        f"{folder.name} was saved by another version of napari-pgrd: its schema is {reprlib.repr(version)}, this one "
+        f"reads {SCHEMA}. Open it with that version.",
     )
     try:
         record = SessionRecord.model_validate(content)
-        check_affine(np.reshape(record.image.affine, (4, 4)))
-    except (ValueError, InputError) as error:  # pydantic's is a ValueError
+        record.check()
+    except (ValueError, InputError, RecursionError) as error:  # pydantic's is a ValueError
         raise damaged(folder, SESSION) from error
-    for name in record.files:
-        if name != Path(name).name or not name.startswith((SAMPLES, LOCKS, PRIOR, EDITS)):
-            raise damaged(folder, SESSION)
     return record
 
 
@@ -223,10 +235,10 @@ def write_samples(folder: Path, prediction: Prediction) -> SamplesRecord:
     arrays = {name: getattr(prediction, name) for name in _ARRAYS}
     arrays["masks"] = stacked(prediction.masks) if prediction.masks else np.asarray(prediction.masks)
     record = _write_arrays(folder, SAMPLES, arrays)
-    return SamplesRecord(**record, key=_pack(prediction.key), drawn_on=prediction.drawn_on)
+    return SamplesRecord(**record, key=pack(prediction.key), drawn_on=prediction.drawn_on)
 
 
-def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
+def read_samples(folder: Path, record: SamplesRecord, session: SessionRecord) -> Prediction:
     """The prediction exactly as it was, so that further samples may be added to it.
 
     Raises
@@ -234,12 +246,13 @@ def read_samples(folder: Path, record: SamplesRecord) -> Prediction:
     InputError
         If the file is missing or not as it was written.
     """
-    arrays: dict[str, Any] = _read_arrays(folder, record)
+    arrays: dict[str, Any] = _read_arrays(folder, record, math.prod(session.image.shape))
     try:
+        prediction = Prediction(**arrays, key=unpack(record.key), drawn_on=record.drawn_on)
+        check_prediction(prediction, session.image.shape)
         store = Store()
-        arrays["masks"] = tuple(store.keep(mask) for mask in arrays["masks"])
-        return Prediction(**arrays, key=_unpack(record.key), drawn_on=record.drawn_on)
-    except (KeyError, TypeError, ValueError) as error:
+        return replace(prediction, masks=tuple(store.keep(mask) for mask in prediction.masks))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(folder, record.file) from error
 
 
@@ -256,21 +269,25 @@ def write_request(folder: Path, request: Request) -> RequestRecord:
     return RequestRecord(**plain, locks=LocksRecord(**_write_arrays(folder, LOCKS, arrays), earlier=earlier))
 
 
-def read_request(folder: Path, record: RequestRecord) -> Request:
+def read_request(folder: Path, session: SessionRecord) -> Request:
     """The request as it was; raises as :func:`read_samples` does."""
+    record, voxels = session.request, math.prod(session.image.shape)
     plain = {name: getattr(record, name) for name in RequestRecord.model_fields if name != "locks"}
     if record.prior is not None:
         try:
-            plain["prior"] = GivenPrior(_read_arrays(folder, record.prior)["values"])
+            plain["prior"] = GivenPrior(_read_arrays(folder, record.prior, voxels)["values"])
         except (KeyError, InputError) as error:
             raise damaged(folder, record.prior.file) from error
     if record.locks is None:
         return Request(**plain)
-    arrays = _read_arrays(folder, record.locks)
-    earlier = None if record.locks.earlier is None else read_samples(folder, record.locks.earlier)
+    arrays = _read_arrays(folder, record.locks, voxels)
+    earlier = None if record.locks.earlier is None else read_samples(folder, record.locks.earlier, session)
     try:
-        return Request(**plain, locks=Locks(arrays["mask"], arrays["labels"], arrays.get("region"), earlier))
-    except (KeyError, InputError) as error:
+        locks = Locks(arrays["mask"], arrays["labels"], arrays.get("region"), earlier)
+        if not fits(locks.mask.shape, session.image.shape):
+            raise ValueError("locks on another grid")
+        return Request(**plain, locks=locks)
+    except (KeyError, TypeError, ValueError, InputError) as error:
         raise damaged(folder, record.locks.file) from error
 
 
@@ -278,19 +295,22 @@ def _write_arrays(folder: Path, kind: str, arrays: dict[str, Any]) -> dict[str, 
     """File name, made from the contents, and hash: an :class:`ArraysRecord`'s fields."""
     record = ArraysRecord(file=f"{kind}{digest(arrays)[:16]}.npz", digest=digest(arrays))
     try:
-        _read_arrays(folder, record)
+        _read_arrays(folder, record, sum(array.nbytes for array in arrays.values()))
     except InputError:
         write_atomically(folder / record.file, lambda temporary: np.savez_compressed(temporary, **arrays))
     return record.model_dump()
 
 
-def _read_arrays(folder: Path, record: ArraysRecord) -> dict[str, NDArray[Any]]:
+def _read_arrays(folder: Path, record: ArraysRecord, voxels: int) -> dict[str, NDArray[Any]]:
+    path = inside(folder, record.file)
+    if path is None:
+        raise damaged(folder, record.file)
     try:
-        with np.load(folder / record.file) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_archive(path, voxels)
+        same = digest(arrays) == record.digest
     except Exception as error:  # zipfile and numpy raise a dozen kinds on damaged files
         raise damaged(folder, record.file) from error
-    if digest(arrays) != record.digest:
+    if not same:
         raise damaged(folder, record.file)
     return arrays
 
@@ -299,22 +319,15 @@ def sweep(folder: Path, keep: set[str], kinds: tuple[str, ...]) -> None:
     """Delete files of these kinds, and what is left of interrupted writes of them, unless named in ``keep``."""
     ours = (*kinds, *(f".{kind}" for kind in kinds))
     for path in folder.iterdir():
-        if path.name.startswith(ours) and path.name not in keep and ".torn-" not in path.name:
+        kept = path.name in keep or ".torn-" in path.name or (path.is_dir() and not path.is_symlink())
+        if path.name.startswith(ours) and not kept:
             path.unlink(missing_ok=True)
-
-
-def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Hash of arrays with their names, types and shapes."""
-    total = hashlib.blake2b(digest_size=16)
-    for name, array in arrays.items():
-        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
 
 
 def damaged(folder: Path, name: str) -> InputError:
     """The error for a file that is not as it was written."""
-    masks = sorted(path.name for path in folder.glob(f"{MASKS}*.nii.gz"))
+    masks = sorted(path.name for path in folder.glob(f"{MASKS}*.nii.gz") if path.name.isprintable())[:8]
+    name = name[:60] if name.isprintable() else "a file"
     rescue = f" Masks for other programs are in {', '.join(masks)}." if masks else ""
     return InputError(
         f"{folder.name} is damaged: {name} is missing, cut short or altered. Copy the whole folder again, or open what "
@@ -325,18 +338,3 @@ def damaged(folder: Path, name: str) -> InputError:
 def times(shape: tuple[int, ...]) -> str:
     """``40 x 56 x 40``."""
     return " x ".join(map(str, shape))
-
-
-def _pack(value: Any) -> Any:
-    """A key as JSON; bytes as hexadecimal."""
-    if isinstance(value, bytes):
-        return {"bytes": value.hex()}
-    if isinstance(value, (tuple, list)):
-        return [_pack(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _unpack(value: Any) -> Any:
-    if isinstance(value, dict):
-        return bytes.fromhex(value["bytes"])
-    return tuple(_unpack(v) for v in value) if isinstance(value, list) else value

@@ -29,11 +29,13 @@ from typing import Any
 import numpy as np
 
 from napari_pgrd.engine.errors import ExportError, InputError, require
+from napari_pgrd.engine.inside import inside
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.spec import find, read_raw, read_spec
 from napari_pgrd.engine.volume import Volume, embed
 from napari_pgrd.io.nifti import write_atomically, write_nifti
+from napari_pgrd.session.archive import digest
 from napari_pgrd.session.correction import Correction, replay
 from napari_pgrd.session.editlog import Mask
 from napari_pgrd.session.folder import (
@@ -48,7 +50,6 @@ from napari_pgrd.session.folder import (
     RequestRecord,
     SamplesRecord,
     damaged,
-    digest,
     read_request,
     read_samples,
     read_session,
@@ -145,13 +146,13 @@ def load(folder: str | os.PathLike[str], volume: Volume | None = None, strict: b
         record.image.check(volume)
     request, prediction, corrections = Request(), None, []
     with nullcontext() if strict else suppress(InputError):
-        request = read_request(folder, record.request)
+        request = read_request(folder, record)
     if record.samples is not None:
         with nullcontext() if strict else suppress(InputError):
-            prediction = read_samples(folder, record.samples)
+            prediction = read_samples(folder, record.samples, record)
     for edits in record.corrections:
         with nullcontext() if strict else suppress(InputError):
-            corrections.append(_read_edits(folder, edits, strict))
+            corrections.append(_read_edits(folder, edits, record.image.shape, strict))
     return Review(
         record.image,
         record.bundle,
@@ -215,9 +216,11 @@ def _hashed(correction: Correction) -> EditsRecord:
     )
 
 
-def _read_edits(folder: Path, edits: EditsRecord, strict: bool) -> Correction:
+def _read_edits(folder: Path, edits: EditsRecord, image: tuple[int, ...], strict: bool) -> Correction:
+    if (path := inside(folder, edits.file)) is None:
+        raise damaged(folder, edits.file)
     try:
-        correction = Correction.open(folder / edits.file, edits.name)
+        correction = Correction.open(path, edits.name, image)
         whole = len(correction.log.entries) >= edits.entries
         if strict and edits.digest:
             whole = whole and digest({"mask": replay(correction.log, edits.entries)}) == edits.digest

@@ -187,13 +187,13 @@ class Saving:
         return volume
 
     def _show(self, running: Autosave) -> None:
-        review = running.review
-        review.image.check(self._volume())
+        (review := running.review).image.check(self._volume())
         show(self.desk, review)
         self.running, self._saved = running, review.prediction
         self.clock.go_on_from(review.phases)
         layers = [self._bring_back(correction) for correction in review.corrections]
-        self.places.bring_back(review.places, review.seen, int(review.view.get("place", -1)))
+        at = review.view.get("place")
+        self.places.bring_back(review.places, review.seen, at if isinstance(at, int) else -1)
         look(self.desk, review.view, layers)
         self.resumed.emit(tab_of(review))
 
