@@ -59,7 +59,9 @@ def test_a_nifti_2_image_is_exported_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 2, 4, 6, 32, 44])
-@pytest.mark.parametrize("body", [b"<?xml version='1.0'?><!DOCTYPE a [" + b" " * 30, b"\x08\0\x05\0CS\xff\xff" + b"\xff" * 56, b"{" * 64])
+@pytest.mark.parametrize(
+    "body", [b"<?xml version='1.0'?><!DOCTYPE a [" + b" " * 30, b"\x08\0\x05\0CS\xff\xff" + b"\xff" * 56, b"{" * 64]
+)
 def test_what_stands_before_the_voxels_is_passed_over(tmp_path: Path, code: int, body: bytes) -> None:
     path = write(tmp_path / "scan.nii", with_extension(code, 72, body, 352 + 72))
     assert read_volume(path).data.reshape(-1).tolist() == list(range(120))
