@@ -95,8 +95,8 @@ class ChannelsPanel(QWidget):
         except PgrdError as error:
             self.desk.state.sentence = str(error)
             return
-        data, meta, kind = layer_data(volume, " + ".join(names))
-        meta["contrast_limits"] = self.desk.viewer.layers[names[0]].contrast_limits
+        limits = self.desk.viewer.layers[names[0]].contrast_limits  # of the channel that is shown first
+        data, meta, kind = layer_data(volume, " + ".join(names), (limits[0], limits[1]))
         self.desk.viewer._add_layer_from_data(data, meta, kind)
         for name in names:
             self.desk.viewer.layers[name].visible = False

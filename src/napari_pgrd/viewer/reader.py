@@ -64,8 +64,8 @@ def _asked(path: str) -> SeriesInfo | None:
         return ask(several.series)
 
 
-def layer_data(volume: Volume, name: str | None = None) -> LayerData:
-    """What napari needs to show a volume."""
+def layer_data(volume: Volume, name: str | None = None, limits: tuple[float, float] | None = None) -> LayerData:
+    """What napari needs to show a volume; ``limits`` of its contrast are looked for where they are not given."""
     display = Display.of(volume)
     shown = display.show(volume.data)
     grid = display.layer
@@ -77,7 +77,7 @@ def layer_data(volume: Volume, name: str | None = None) -> LayerData:
     meta: dict[str, Any] = {"name": name or volume.name, "metadata": {VOLUME: volume}, **grid}
     if not isinstance(volume.source, DicomSource) and is_mask(volume):
         return np.ascontiguousarray(shown).astype(np.uint8), meta, "labels"
-    meta |= {"colormap": "gray", "interpolation2d": "cubic", "contrast_limits": contrast_limits(volume.data)}
+    meta |= {"colormap": "gray", "interpolation2d": "cubic", "contrast_limits": limits or contrast_limits(volume.data)}
     return shown, meta, "image"
 
 
