@@ -163,7 +163,7 @@ def test_a_localiser_among_slices_is_named(tmp_path: Path) -> None:
 
 def test_a_segmentation_is_no_scan(tmp_path: Path) -> None:
     write_series(tmp_path, ramp(), elements={"modality": "SEG", "number": 7})
-    assert "Series 7 is a segmentation" in sentence(tmp_path) and "no scan there" in sentence(tmp_path)
+    assert "Series 7 is a segmentation" in sentence(tmp_path) and "Correct > From file" in sentence(tmp_path)
 
 
 def spoilt(tmp_path: Path) -> list[Path]:

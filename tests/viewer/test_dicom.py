@@ -15,6 +15,7 @@ from napari_pgrd.io.dicom.listing import SeveralSeriesError
 from napari_pgrd.io.dicom.series import read_series
 from napari_pgrd.io.dicom.source import DicomSource
 from napari_pgrd.viewer import reader
+from napari_pgrd.viewer.drop import holds_no_picture
 from napari_pgrd.viewer.reader import NOTHING, VOLUME, get_reader, read
 from napari_pgrd.viewer.series_choice import SeriesDialog
 from tests.dicoms import ramp, write_series
@@ -160,3 +161,36 @@ def test_closing_the_window_while_a_series_is_read_is_quiet(qtbot, review, scan:
     assert review.dock.opening.worker is not None
     review.viewer.close()
     QApplication.processEvents()
+
+
+def test_a_series_that_is_dropped_twice_is_open_once(qtbot, review, scan: Path, two: Path) -> None:
+    drop(review.viewer, scan)
+    wait(qtbot, lambda: review.state.source == "MR series 3" and review.dock.opening.worker is None)
+    review.desk.choose_source("blobs")
+    before = len(review.viewer.layers)
+    drop(review.viewer, scan / "Sally.1")
+    wait(qtbot, lambda: "MR series 3 is open already." in find(review.dock, "sentence").text())
+    assert len(review.viewer.layers) == before and review.state.source == "MR series 3"
+    drop(review.viewer, two / "b", scan)
+    wait(qtbot, lambda: len(review.viewer.layers) == before + 1 and review.dock.opening.worker is None)
+    wait(qtbot, lambda: "MR series 3 is open already." in find(review.dock, "sentence").text())
+
+
+def test_a_dropped_segmentation_says_where_it_belongs(qtbot, review, tmp_path: Path) -> None:
+    write_series(tmp_path / "seg", ramp(), elements={"modality": "SEG", "number": 7})
+    drop(review.viewer, tmp_path / "seg")
+    wait(qtbot, lambda: "Correct > From file" in find(review.dock, "sentence").text())
+    assert "Series 7 is a segmentation" in find(review.dock, "sentence").text()
+
+
+def test_a_folder_with_nothing_to_open_is_a_sentence_and_no_question(qtbot, review, tmp_path: Path) -> None:
+    (folder := tmp_path / "notes").mkdir()
+    for _ in range(2):  # empty, then with a text
+        drop(review.viewer, folder)
+        wait(qtbot, lambda: "There is no DICOM image" in find(review.dock, "sentence").text())
+        assert QApplication.activeModalWidget() is None
+        review.state.sentence = ""
+        (folder / "note.txt").write_text("x", encoding="utf-8")
+    (folder / "picture.png").touch()
+    (tmp_path / "cells.zarr").mkdir()
+    assert not holds_no_picture(str(folder)) and not holds_no_picture(str(tmp_path / "cells.zarr"))

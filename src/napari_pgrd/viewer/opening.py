@@ -15,8 +15,10 @@ from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.dicom.listing import SeriesInfo, SeveralSeriesError, choose
 from napari_pgrd.io.dicom.series import load_series
 from napari_pgrd.io.nifti import is_nifti
+from napari_pgrd.session.dicom import own_files
+from napari_pgrd.session.state import Phase
 from napari_pgrd.viewer.desk import Desk
-from napari_pgrd.viewer.reader import layer_data
+from napari_pgrd.viewer.reader import VOLUME, layer_data
 from napari_pgrd.viewer.series_choice import ask
 
 LOOKING = "Looking through the DICOM files ..."
@@ -76,8 +78,23 @@ class Opening:
             self._next()
             return
         self._opened.add(info.files)
+        if (name := self._shown(info)) is not None:
+            self._tell("")
+            if not self.desk.state.drawn and self.desk.state.phase is not Phase.RUNNING:
+                self.desk.choose_source(name)
+            self._refusals.append(f"{name} is open already. {self.desk.state.unfit}".rstrip())
+            self._next()
+            return
         self._tell(f"Reading {info.title}: {info.images} images ...")
         self._run(load_series, info, then=self._loaded)
+
+    def _shown(self, info: SeriesInfo) -> str | None:
+        """The layer that shows these very files, if one does."""
+        for name in self.desk.sources():
+            volume = self.desk.viewer.layers[name].metadata.get(VOLUME)
+            if volume is not None and set(own_files(volume)) == set(info.files):
+                return name
+        return None
 
     def _loaded(self, volume: Volume) -> None:
         self._tell("")

@@ -45,6 +45,7 @@ NO_IMAGES = {
     "PR": "a presentation state",
     "KO": "a selection of images",
 }
+MASK = "To correct it, open its scan in the window, then choose it with Correct > From file."
 SCANS = ("CT", "MR", "PT", "NM", "US", "XA", "RF", "CR", "DX", "MG", "OPT", "OT", "SC")
 # A description is free text, in which anything may stand. These words of it are nobody's name.
 _HARMLESS = """
@@ -190,7 +191,8 @@ def _scan(one: SeriesInfo, scans: Sequence[SeriesInfo]) -> SeriesInfo:
     require(
         not one.kind,
         InputError,
-        f"{one.name[0].upper()}{one.name[1:]} is {one.kind}, no stack of slices of a scan. {_offer(scans)}",
+        f"{one.name[0].upper()}{one.name[1:]} is {one.kind}, no stack of slices of a scan. "
+        + (MASK if one.kind == NO_IMAGES["SEG"] and not scans else _offer(scans)),
     )
     return one
 
