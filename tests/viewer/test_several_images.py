@@ -11,6 +11,7 @@ from napari_pgrd.session.display import taken_plane
 from tests.hands import choose, click_tab, find, picture
 from tests.tiny import blob_volume
 from tests.viewer.conftest import AFFINE
+from tests.viewer.test_sampling import run
 
 
 def elsewhere(folder, name="far", scale=(0.5, 0.5, 0.5)):
@@ -57,6 +58,19 @@ def test_an_image_of_the_same_place_leaves_slice_and_zoom(review, tmp_path):
     assert review.state.source == "t2" and not viewer.layers["blobs"].visible
     after = (viewer.dims.point, viewer.dims.order, viewer.scene.camera.zoom, tuple(viewer.scene.camera.center))
     assert after == before
+
+
+def test_another_image_does_not_cover_samples(review, qtbot, tmp_path):
+    run(review, qtbot)
+    viewer = review.viewer
+    view = (viewer.dims.point, viewer.scene.camera.zoom)
+    review.desk.open(elsewhere(tmp_path, scale=(1, 1, 1)))
+    assert review.state.source == "blobs" and review.state.drawn == 3
+    assert viewer.layers["blobs"].visible and not viewer.layers["far"].visible
+    assert (viewer.dims.point, viewer.scene.camera.zoom) == view
+    assert "far was added, hidden" in find(review.dock, "sentence").text()
+    review.desk.choose_source("far")
+    assert viewer.layers["far"].visible and not viewer.layers["blobs"].visible
 
 
 def test_an_image_that_is_seen_through_stays(review, tmp_path):

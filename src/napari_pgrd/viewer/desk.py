@@ -124,11 +124,10 @@ class Desk:
     def _look_at(self, image: Layer, before: Layer | None) -> None:
         """Show the image that is worked on; the view stays where the one before lay there, too."""
         uncover(self.viewer, image, [self.viewer.layers[name] for name in self.sources()])
-        if before is not None and before in self.viewer.layers and lies_alike(before, image):
-            return
-        go_to_middle(self.viewer, image)
-        if self.viewer.dims.ndisplay == 2:
-            self.layers.set_plane(self.fit.plane, image)
+        if before is None or before not in self.viewer.layers or not lies_alike(before, image):
+            go_to_middle(self.viewer, image)
+            if self.viewer.dims.ndisplay == 2:
+                self.layers.set_plane(self.fit.plane, image)
 
     def choose_bundle(self, where: str) -> None:
         """Take an embedded bundle by name or any other by folder; samples of another bundle leave the screen."""
@@ -198,9 +197,10 @@ class Desk:
         self.sources_changed.emit()
 
     def _greet(self, layer: Image) -> None:
-        """A further image becomes the case unless that would take results off the screen."""
+        """A further image becomes the case; where that would take results off the screen, it must not cover them."""
         if self.state.drawn or self.state.phase is Phase.RUNNING:
-            self.state.sentence = f"{layer.name} was added. To segment it, choose it as the image under Sample."
+            told = f"{layer.name} was added, hidden. To segment it, choose it as the image under Sample."
+            layer.visible, self.state.sentence = False, told
         else:
             self.choose_source(layer.name)
 
