@@ -60,7 +60,7 @@ def test_the_committed_description_is_read() -> None:
     assert (meta.sampling.samples, meta.sampling.steps, meta.scope.start_plane) == (16, 8, "sagittal")
     lung = read_meta(Path(__file__).parents[2] / "benchmarks" / "configs" / "lung-bundle.toml")
     assert [label.name for label in lung.labels] == ["background", "nodule"]
-    assert (lung.sampling.eta, lung.scope.intensity, lung.scope.box_text) == (1.0, "ct", "64 x 64 x 64 voxel")
+    assert (lung.sampling.eta, lung.scope.intensity, lung.scope.box_text) == (0.0, "ct", "64 x 64 x 64 voxel")
     assert "critical role in the creation" in lung.data["acknowledgement"]
 
 
