@@ -5,9 +5,9 @@
     python benchmarks/fuzz.py prove                   # every oracle on a fault planted for it
     python benchmarks/fuzz.py guided --minutes 3      # atheris, where it is installed: guided by coverage
 
-Inputs are made from the seed and their number alone. They are read in child processes with limited memory, many a
-child; a parent looks on and kills what takes too long. What is done stands in ``--work``, line by line: an interrupted
-campaign goes on where it was. Only what ``fuzzing/oracles.py`` allows may happen. Linux only.
+What is done to an input follows from the seed and its number alone. Inputs are read in child processes with limited
+memory, many a child; a parent looks on and kills what takes too long. What is done stands in ``--work``, line by line:
+an interrupted campaign goes on where it was. Only what ``fuzzing/oracles.py`` allows may happen. Linux only.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Family:
         data = KINDS[kind](rng, raw, self)
         gz = rng.random() < 0.6
         if kind not in ("stream", "bomb", "other format"):
-            data = gzip.compress(data, 1) if gz else data
+            data = gzip.compress(data, 1, mtime=0) if gz else data
             gz = gz != (kind == "name")
         name = "scan.nii.gz" if gz else "scan.nii"
         path = folder / (name.upper() if rng.random() < 0.02 else name)
@@ -271,12 +271,12 @@ def _head(rng: random.Random, raw: bytes, _: Family) -> bytes:
 
 def _stream(rng: random.Random, raw: bytes, _: Family) -> bytes:
     """The compressed bytes spoilt, or several streams, or one within the other."""
-    packed = gzip.compress(raw, 1)
+    packed = gzip.compress(raw, 1, mtime=0)
     how = rng.randrange(5)
     if how == 0:
-        return gzip.compress(raw[:400], 1) + gzip.compress(raw[400:], 1)
+        return gzip.compress(raw[:400], 1, mtime=0) + gzip.compress(raw[400:], 1, mtime=0)
     if how == 1:
-        return gzip.compress(packed, 1)
+        return gzip.compress(packed, 1, mtime=0)
     if how == 2:
         return packed + rng.randbytes(rng.randrange(1, 500))
     return mutators.bytes_of(rng, packed)
@@ -289,7 +289,7 @@ def _bomb(rng: random.Random, raw: bytes, family: Family) -> bytes:
         struct.pack_into("<f", head, 108, rng.choice((352 + 2**27, 2**30, 352)))
         head[348] = 1
         head += struct.pack("<ii", rng.choice((2**28, 2**31 - 16, 0, 4)), rng.choice((0, 2, 4, 32)))
-    return gzip.compress(bytes(head), 1) + family.gigabyte
+    return gzip.compress(bytes(head), 1, mtime=0) + family.gigabyte
 
 
 def _other_format(rng: random.Random, raw: bytes, family: Family) -> bytes:

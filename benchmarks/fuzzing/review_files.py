@@ -224,10 +224,11 @@ def _archive(rng: random.Random, files: dict[str, bytes], family: Family) -> Non
                 )
                 head += rng.choice((b"3,)", b"1000000000000,)", b"-1,)", b"2147483648, 2147483648)", b"(" * 500)) + b"}"
                 raw = b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head + raw[128:]
-            new.writestr(rng.choice((member, member, "../../" + member, "/etc/" + member, member[:-4])), raw)
+            name_of = rng.choice((member, member, "../../" + member, "/etc/" + member, member[:-4]))
+            new.writestr(zipfile.ZipInfo(name_of), raw, zipfile.ZIP_DEFLATED)
         if how == 3:
             new.writestr(
-                "owned.npy",
+                zipfile.ZipInfo("owned.npy"),
                 b"\x93NUMPY\x01\0v\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}".ljust(128)
                 + pickle.dumps(_Runs()),
             )
