@@ -35,7 +35,7 @@ def read_archive(path: Path, voxels: int) -> dict[str, NDArray[Any]]:
         stated = sum(member.file_size for member in archive.infolist())
     if stated > voxels * A_VOXEL + HEADERS:
         raise ValueError("larger than its image allows")
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
