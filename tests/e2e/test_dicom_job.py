@@ -131,7 +131,7 @@ def test_dicom_in_corrected_and_out(make_window, qtbot, tmp_path):
     type_number(dock, "samples", 2)
     click(dock, "sample")
     wait(qtbot, lambda: "2 samples" in find(dock, "headline").text(), 600)
-    wait(qtbot, lambda: "Agreement" in viewer.layers, 60)
+    wait(qtbot, lambda: {"Agreement", "Consensus"} <= {layer.name for layer in viewer.layers}, 60)
     click(dock, "onward")
     correction = viewer.layers["Correction"]
     consensus = np.array(viewer.layers["Consensus"].data)
