@@ -34,6 +34,7 @@ from napari_pgrd.engine.preprocess import prepare
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.io.cases import CaseFiles, load_readers
 from napari_pgrd.io.probabilities import map_of, read_probabilities
+from napari_pgrd.train.config import Optimisation
 from napari_pgrd.train.processes import ALONE, Share
 
 set_track_meta(False)  # plain tensors: geometry is ours
@@ -158,6 +159,13 @@ class Batches:
             range(case.labels.shape[-1]) if spec.dims == 2 else [None] for case in self.cases
         ]
         self.items: list[tuple[int, int | None]] = [(i, z) for i, of_case in enumerate(slices) for z in of_case]
+
+    @classmethod
+    def told(
+        cls, cases: Sequence[TrainCase], classes: int, spec: PrepareSpec, o: Optimisation, share: Share = ALONE
+    ) -> Batches:
+        """As a training's configuration says."""
+        return cls(cases, classes, spec, o.batch, o.seed, o.mirror, o.translate, share, o.streams, o.grey_deviation)
 
     def names(self, step: int) -> list[str]:
         """Names of the cases that this process's share of a step's batch is cut from."""

@@ -109,10 +109,7 @@ def train_denoiser(
     mark = fingerprint(config, train, beside, *others, *began, *others_than_the_first)
     trainer = Trainer(net, config.optimisation, out, device, mark)
     pi_of_case.use(trainer.precision)
-    o = config.optimisation
-    batches = Batches(
-        cases, len(index), first.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams, o.grey_deviation
-    )
+    batches = Batches.told(cases, len(index), first.prepare, config.optimisation, mine)
     entry = Diffusion(network=config.network, schedule=recipe.schedule(config))
     objective = recipe.objective(config, entry.schedule.rhobar, pi_of_case, batches.names)
 

@@ -120,8 +120,7 @@ def masks_of(files: Sequence[CaseFiles], config: FingerprintTraining, say: Repor
     index = {value: i for i, value in enumerate(sorted(config.labels))}
     cases = [load_case(case, config.prepare, index, whole=True) for case in files]
     say(f"{len(cases)} cases read")
-    o = config.optimisation
-    return Batches(cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate)
+    return Batches.told(cases, len(index), config.prepare, config.optimisation)
 
 
 def class_shares(masks: Batches, count: int) -> list[float]:

@@ -33,7 +33,7 @@ from napari_pgrd.train.config import DenoiserTraining, PriorTraining
 from napari_pgrd.train.prior import KEPT, digest, prior_folder, read_record
 
 FIRST_TAU = 0.1
-WIDEST = 2.0  # median volumes: an interval that must reach further says nothing
+WIDEST = 1.0  # median volumes: an interval that must reach further begins below nothing and says nothing
 Say = Callable[[str], None]
 
 

@@ -115,10 +115,7 @@ def train_segmenter(
     net = recipe.build(config)
     began, before = start_from(start, net, recipe.name, say)
     trainer = Trainer(net, config.optimisation, out, device, fingerprint(config, train, *began))
-    o = config.optimisation
-    batches = Batches(
-        cases, len(index), config.prepare, o.batch, o.seed, o.mirror, o.translate, mine, o.streams, o.grey_deviation
-    )
+    batches = Batches.told(cases, len(index), config.prepare, config.optimisation, mine)
 
     def loss(model: nn.Module, batch: Batch, step: int) -> Tensor:
         return recipe.loss(model, batch, step, config)
