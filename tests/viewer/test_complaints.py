@@ -46,7 +46,9 @@ def test_the_window_answers_while_the_model_is_inside_a_call(review, qtbot, befo
             go_on.wait(120)  # ends by itself only for a window that waits for the model
 
     before_each_call(hold)
-    mine = review.viewer.add_labels(np.zeros((18, 24, 20), np.uint8), name="mine", scale=review.viewer.layers[0].scale)
+    image = review.viewer.layers[0]
+    on_it = {"scale": image.scale, "translate": image.translate}
+    mine = review.viewer.add_labels(np.zeros((18, 24, 20), np.uint8), name="mine", **on_it)
     mine.mode, mine.brush_size = "paint", 3
     ticks = []
     timer = QTimer()
