@@ -9,7 +9,7 @@ import torch
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.train.config import Optimisation
 from napari_pgrd.train.data import Batches, TrainCase, augmentation
-from napari_pgrd.train.loop import clock, rate
+from napari_pgrd.train.loop import rate
 from napari_pgrd.train.losses import PriorLoss, deep_diffusion_supervision, diffusion_loss
 from tests.tiny import blob_volume
 
@@ -108,7 +108,3 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert rate(55, config) == pytest.approx(0.5)
     assert rate(100, config) == pytest.approx(0, abs=1e-9)
     assert rate(99, Optimisation(steps=100, decay="none")) == pytest.approx(1)
-
-
-def test_time_left_in_words() -> None:
-    assert [clock(s) for s in (7, 75, 3700)] == ["7 s", "1 min 15 s", "1 h 1 min"]

@@ -19,7 +19,8 @@ from napari_pgrd.cli.inference import (
     Solver,
     Steps,
 )
-from napari_pgrd.cli.terminal import clock, progress, tell
+from napari_pgrd.cli.terminal import progress, tell
+from napari_pgrd.engine.duration import and_left
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.request import Request
 
@@ -82,7 +83,7 @@ def batch(
     results = Results(out, loaded, request, page)
     cases = find_images(images, len(loaded.spec.channels), [out])
     with results.opened(), progress() as show:
-        run = Batch(cases, results, lambda fraction, text, left: show(fraction, text + clock(left)), _hear)
+        run = Batch(cases, results, lambda fraction, text, left: show(fraction, text + and_left(left)), _hear)
         try:
             compute(run, where, workers)
         except KeyboardInterrupt:

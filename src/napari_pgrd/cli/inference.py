@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from napari_pgrd.cli.dicom import Creator, Deidentify, Kinds, dicom_parts
-from napari_pgrd.cli.terminal import clock, parse_box, progress, shown, tell
+from napari_pgrd.cli.terminal import parse_box, progress, shown, tell
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.request import Request
 
@@ -221,8 +221,7 @@ def run(volume: Volume, bundle: Bundle, request: Request) -> Prediction:
             result = update.prediction or result
             if update.note:
                 tell(update.note)
-            number = min(update.drawn + 1, update.samples)
-            show(update.fraction, f"sample {number} of {update.samples}{clock(update.seconds_left)}")
+            show(update.fraction, update.progress)
     assert result is not None
     return result
 

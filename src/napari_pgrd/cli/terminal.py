@@ -38,14 +38,6 @@ def progress() -> Iterator[Show]:
         yield lambda fraction, text: bar.update(task, completed=fraction, description=text)
 
 
-def clock(seconds: float | None) -> str:
-    """Time left, in words; empty while it is unknown."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f", {minutes} min {rest} s left" if minutes else f", {rest} s left"
-
-
 def tell(text: str) -> None:
     """A line on stderr, such as a training writes every few seconds."""
     Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(text)

@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_pgrd.engine.aggregate import Aggregate, Prediction, hard
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import free_memory, is_out_of_memory, precision, resolve
+from napari_pgrd.engine.duration import and_left
 from napari_pgrd.engine.errors import BundleError, DeviceError, require
 from napari_pgrd.engine.given import as_prepared
 from napari_pgrd.engine.grid import padded_shape, target_shape
@@ -52,6 +53,11 @@ class Update:
     prediction: Prediction | None = None
     note: str = ""
     soft: Floats | None = field(default=None, repr=False)
+
+    @property
+    def progress(self) -> str:
+        """``sample 3 of 8, 1 min 12 s left``."""
+        return f"sample {min(self.drawn + 1, self.samples)} of {self.samples}{and_left(self.seconds_left)}"
 
 
 def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[object, ...]:

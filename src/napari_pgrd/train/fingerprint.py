@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_pgrd.engine import process
+from napari_pgrd.engine.duration import in_words
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.schedule import Array, cosine_rhobar
 from napari_pgrd.io.cases import CaseFiles
@@ -25,7 +26,7 @@ from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.io.provenance import now, versions
 from napari_pgrd.train.config import FingerprintTraining
 from napari_pgrd.train.data import Batches, load_case
-from napari_pgrd.train.loop import Report, Trainer, autocast, clock
+from napari_pgrd.train.loop import Report, Trainer, autocast
 from napari_pgrd.train.masks import MaskDenoiser, MaskLoss
 from napari_pgrd.train.plots import fingerprint_curves
 from napari_pgrd.train.prior import fingerprint, finish
@@ -186,7 +187,7 @@ def drawn(masks: Batches, count: int, say: Report | None = None) -> Masks:
         if say and (time.monotonic() - said > 20 or i + 1 == count):
             said = time.monotonic()
             left = (count - i - 1) * (said - began) / (i + 1)
-            say(f"measured on mask {i + 1}/{count}  {clock(left)} left")
+            say(f"measured on mask {i + 1}/{count}  {in_words(left)} left")
 
 
 @torch.no_grad()

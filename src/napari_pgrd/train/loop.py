@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from napari_pgrd.engine.duration import in_words
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.nets import named_weights
 from napari_pgrd.train.config import Optimisation
@@ -90,7 +91,7 @@ class Trainer:
             left = (self.config.steps - self.step) * (time.monotonic() - began) / (self.step - first)
             if time.monotonic() - said > 20 or self.step == self.config.steps:
                 said = time.monotonic()
-                say(f"step {self.step}/{self.config.steps}  loss {running / count:.4f}  {clock(left)} left")
+                say(f"step {self.step}/{self.config.steps}  loss {running / count:.4f}  {in_words(left)} left")
             if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
                 scores = validate(self.averaged.eval()) if self.share.first else {}
                 self.history.append({"step": self.step, "loss": running / count, **scores})
@@ -216,10 +217,3 @@ def choose_precision(
     for name, value in model.named_buffers():
         value.copy_(buffers[name])
     return min(times, key=lambda k: times[k])
-
-
-def clock(seconds: float) -> str:
-    """``75`` -> ``1 min 15 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

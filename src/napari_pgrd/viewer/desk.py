@@ -304,8 +304,7 @@ class Desk:
         if update.note and update.note != self.fit.narrow:  # which was said before the run
             s.sentence = update.note
         if update.kind == "step" or update.kind == "sample":
-            left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
-            s.progress_text = f"sample {min(update.drawn + 1, update.samples)} of {update.samples}{left}"
+            s.progress_text = update.progress
         if update.prediction is None:
             return
         self.prediction = update.prediction

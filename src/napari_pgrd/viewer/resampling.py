@@ -166,8 +166,7 @@ class Resampling:
         if self.worker is None:
             return
         self._drawing.hear(update.kind, time.monotonic())
-        left = "" if update.seconds_left is None else f", {max(1, round(update.seconds_left))} s left"
-        self._say(f"Sampling again: sample {min(update.drawn + 1, update.samples)} of {update.samples}{left}")
+        self._say(f"Sampling again: {update.progress}")
         if update.kind == "done":
             self.candidate = update.prediction
 
