@@ -297,7 +297,10 @@ def test_a_faulty_configuration_is_one_sentence(
 
 
 def test_a_patch_that_no_memory_holds_is_one_sentence(pgrd: Pgrd, dataset: Path, tmp_path: Path) -> None:
-    for patch, sentence in (("[4096, 4096, 4096]", "Memory ran out"), ("[8, 100000, 8]", "less than or equal to 4096")):
+    for patch, sentence in (
+        ("[4096, 4096, 4096]", "out of all proportion"),
+        ("[8, 100000, 8]", "less than or equal to 4096"),
+    ):
         settings = config(tmp_path, PRIOR.format(steps=1).replace("[16, 16, 16]", patch))
         result = pgrd("train", "prior", "--data", dataset, "--config", settings, "--out", tmp_path / "o")
         assert result.code == 2 and sentence in result.err and "Traceback" not in result.err

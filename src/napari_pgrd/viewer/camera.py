@@ -50,7 +50,19 @@ def go_to_middle(viewer: ViewerModel, layer: Layer) -> None:
     lead = viewer.dims.ndim - 3
     middle = layer.data_to_world([(n - 1) // 2 for n in layer.data.shape])  # a slice, not between two
     viewer.dims.set_point(range(lead, viewer.dims.ndim), tuple(middle[-3:]))
-    viewer.reset_view(layers=[layer], reset_camera_angle=False)
+    fit(viewer, layer)
+
+
+def fit(viewer: ViewerModel, layer: Layer | None) -> None:
+    """Bring all of a layer into view; of all layers where it is none of them.
+
+    napari needs a layer that has every axis of the viewer: beside a stack of samples, that stack.
+    """
+    if layer is None or layer not in viewer.layers:
+        viewer.reset_view(reset_camera_angle=False)
+        return
+    stacks = [other for other in viewer.layers if layer.ndim < other.ndim == viewer.dims.ndim]
+    viewer.reset_view(layers=[layer, *stacks], reset_camera_angle=False)
 
 
 def uncover(viewer: ViewerModel, layer: Layer, images: Sequence[Layer]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.session.display import PLANES, Display, plane_text
 from napari_pgrd.viewer import collector
+from napari_pgrd.viewer.camera import fit
 from napari_pgrd.viewer.lines import LineLayer
 from napari_pgrd.viewer.results import ROLES, Results
 from napari_pgrd.viewer.turns import Turns
@@ -130,7 +131,7 @@ class LayerDesk:
         lead = self.viewer.dims.ndim - 3
         self.viewer.dims.ndisplay = 2
         self.viewer.dims.order = (*range(lead), *(lead + i for i in order))
-        self.viewer.reset_view(layers=[image] if image in self.viewer.layers else None)
+        fit(self.viewer, image)
         self.write_orientation()
 
     def plane(self) -> str:
