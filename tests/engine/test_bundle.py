@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,7 @@ from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.errors import BundleError
 from napari_pgrd.engine.schedule import cosine_rhobar
 from napari_pgrd.engine.spec import PICKLES, find, read_spec
-from tests.tiny import LABELS, make_tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "tiny"))
+from tests.tiny import LABELS
 
 
 def _edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,7 @@ from napari_pgrd.engine.errors import BundleError, InputError, shown
 from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.spec import read_spec
-from tests.tiny import blob_volume, make_tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture
-def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(whole, tmp_path / "tiny"))
+from tests.tiny import blob_volume
 
 
 def edit(folder: Path, part: str, key: str | None, value: Any) -> None:
