@@ -60,6 +60,19 @@ def test_large_masks_take_no_memory(disk: Path) -> None:
     assert grown < 3 * mask.nbytes, f"{len(kept)} masks of {mask.nbytes} bytes took {grown}"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what memory is whose")
+def test_a_sample_is_not_read_back_from_the_disk_to_be_counted(disk: Path) -> None:
+    prior = np.full((2, *SHAPE), 0.5, np.float32)
+    whole, mask = Aggregate(prior, 0.1), masks(1)[0] % 2
+    whole.take(mask, prior)
+    before = resident("RssFile")
+    for _ in range(7):
+        whole.take(mask, prior)
+    grown = resident("RssFile") - before
+    assert np.array_equal(whole.votes[1], 8 * mask)
+    assert grown < mask.nbytes, f"7 masks of {mask.nbytes} bytes on disk took {grown} of memory"
+
+
 def test_many_masks_need_few_open_files(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE", 1)
     sizes: list[int] = []

@@ -87,9 +87,9 @@ class Aggregate:
         """
         if self.locks is not None:
             mask = self.locks.settle_sample(mask, len(self.masks))
-        mask = self._store.keep(mask)
         entropy = entropy_of(soft)
         chosen = [mask == k for k in range(len(self.votes))]
+        mask = self._store.keep(mask)  # last: a mask on disk that is read again is back in memory
         # Nothing is added before everything is computed: a sample retried after memory ran out must not count twice.
         self.total += soft
         self.sample_entropy += entropy
