@@ -3,8 +3,10 @@
     python benchmarks/comparison.py lung --data DIR --runs RUNS
 
 Every step is one ``pgrd`` command, printed before it runs, and one that is finished is skipped, so a comparison that
-was stopped goes on with the same line. All methods see the cases, batches, optimiser and number of steps of the
-embedded bundle's own networks; the prior that others are trained beside is the bundle's.
+was stopped goes on with the same line. All methods see the cases, batches, optimiser and number of steps of
+PGRD's own networks; the prior that others are trained beside is PGRD's. For ``lung`` that is the embedded bundle. For
+``hippocampus`` PGRD is trained here like the others, smaller and shorter than the embedded bundle, so that all of it
+fits into an hour or two of one core; ``hippocampus-full`` compares with the embedded one, at its budget.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 from napari_pgrd.engine.spec import find, read_spec
 
 HERE = Path(__file__).parent
+STAGES = ("prior", "denoiser")  # of PGRD's own training
 BESIDE_PRIOR = ("no-dds", "no-pgr", "ddpm")
 ALONE = ("dropout", "multi-head", "probunet", "ensemble")
 CALIBRATION_SHARE = 3  # every third case of the block: DDPM draws fifty steps of sixteen samples of each
@@ -30,12 +33,13 @@ CALIBRATION_SHARE = 3  # every third case of the block: DDPM draws fifty steps o
 class Study:
     """One data set: its bundle, its settings, and what the table is made on."""
 
-    bundle: str
+    bundle: str  # an embedded one; or, with ``packed``, the name of one that is trained here
     configs: str
     split: str
     cases: str
     curve: str
     pictures: tuple[str, ...]
+    packed: bool = False
 
 
 STUDIES = {
@@ -52,6 +56,15 @@ STUDIES = {
         ),
     ),
     "hippocampus": Study(
+        "hippocampus-small",
+        "hippocampus-small",
+        "hippocampus.json",
+        "hippocampus.json",
+        "1,2,4,8,16,50",
+        ("hippocampus_352",),
+        packed=True,
+    ),
+    "hippocampus-full": Study(
         "hippocampus-mri", "hippocampus", "hippocampus.json", "hippocampus.json", "1,2,4,8,16,50", ("hippocampus_352",)
     ),
 }
@@ -73,30 +86,47 @@ def pgrd(*words: str | Path) -> None:
     subprocess.run([sys.executable, "-c", "from napari_pgrd.cli import main; main()", *line], check=True)
 
 
-def train(method: str, study: Study, data: Path, runs: Path) -> Path:
-    """The folder of a method's finished training."""
-    out = runs / method
+def train(name: str, study: Study, data: Path, runs: Path) -> Path:
+    """The folder of a finished training: a method's, or one of PGRD's own two stages."""
+    out = runs / name
     if not (out / "training.json").exists():
-        stage = "denoiser" if method in BESIDE_PRIOR else "prior"
-        words: list[str | Path] = ["train", "--method", method, "--data", data, "--out", out]
-        words += ["--config", HERE / "configs" / f"{study.configs}-{stage}.toml"]
+        beside = name in (*BESIDE_PRIOR, "denoiser")
+        words: list[str | Path] = ["train"] + ([name] if name in STAGES else ["--method", name])
+        words += ["--data", data, "--out", out]
+        words += ["--config", HERE / "configs" / f"{study.configs}-{'denoiser' if beside else 'prior'}.toml"]
         words += ["--split", HERE / "splits" / study.split]
-        words += ["--prior", study.bundle] if method in BESIDE_PRIOR else []
+        words += ["--prior", runs / "prior" if study.packed else study.bundle] if beside else []
         pgrd(*words)
     return out
 
 
-def add(method: str, study: Study, data: Path, runs: Path) -> None:
-    """Put a finished training into the comparison's own copy of the bundle."""
-    bundle, split = runs / "bundle", runs / "split.json"
-    if not bundle.exists():
+def prepare(study: Study, data: Path, runs: Path) -> None:
+    """Make the comparison's own bundle, which the other methods are added to."""
+    bundle, split = runs / "bundle", fewer_cases(study, runs)
+    if study.packed and not (bundle / "bundle.json").exists():
+        prior, denoiser = (train(stage, study, data, runs) for stage in STAGES)
+        words: list[str | Path] = ["bundle", "pack", "--prior", prior, "--denoiser", denoiser, "--data", data]
+        pgrd(*words, "--split", split, "--meta", HERE / "configs" / f"{study.configs}-bundle.toml", "--out", bundle)
+    elif not bundle.exists():
         shutil.copytree(find(study.bundle), bundle)
-    if not split.exists():
+
+
+def fewer_cases(study: Study, runs: Path) -> Path:
+    """The split with the calibration cases on which tau, w and temperatures are fitted here."""
+    out = runs / "split.json"
+    if not out.exists():
         blocks = json.loads((HERE / "splits" / study.split).read_text(encoding="utf-8"))
         step = {"calibration": CALIBRATION_SHARE}
         fewer = {k: v[:: step.get(k, 1)] for k, v in blocks.items() if isinstance(v, list)}
-        split.write_text(json.dumps(fewer), encoding="utf-8")
+        out.write_text(json.dumps(fewer), encoding="utf-8")
+    return out
+
+
+def add(method: str, study: Study, data: Path, runs: Path) -> None:
+    """Put a finished training into the comparison's bundle."""
+    bundle = runs / "bundle"
     if method not in read_spec(bundle).offered:
+        split = fewer_cases(study, runs)
         pgrd("bundle", "add", "--bundle", bundle, "--training", runs / method, "--data", data, "--split", split)
 
 
@@ -132,6 +162,7 @@ def main() -> None:
     asked = parser.parse_args()
     study = STUDIES[asked.study]
     asked.runs.mkdir(parents=True, exist_ok=True)
+    prepare(study, asked.data, asked.runs)
     for method in asked.methods:
         train(method, study, asked.data, asked.runs)
         add(method, study, asked.data, asked.runs)

@@ -1,0 +1,99 @@
+"""The comparison's script: everything trained by one line, which goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import comparison
+import pytest
+
+from napari_pgrd.engine.spec import read_spec
+from tests.cli.conftest import Pgrd, dataset, pgrd, tiny
+from tests.cli.test_training import DENOISER, META, PRIOR
+
+__all__ = ["dataset", "pgrd", "tiny"]  # fixtures of the command line, shared
+
+
+@pytest.fixture
+def data(dataset: Path, tmp_path: Path) -> Path:
+    """Pairs of folders, as the published data come."""
+    for folder, source in (("images", "imagesTr"), ("labels", "labelsTr")):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for path in (dataset / source).iterdir():
+            shutil.copyfile(path, tmp_path / "data" / folder / path.name.replace("_0000", ""))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings and split of a study of small networks and few steps."""
+    for name, text in (("prior", PRIOR.format(steps=4)), ("denoiser", DENOISER), ("bundle", META)):
+        path = tmp_path / "home" / "configs" / f"small-{name}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        labels = '[labels]\n0 = "background"\n1 = "anterior"\n2 = "posterior"\n' if name == "prior" else ""
+        path.write_text(labels + text, encoding="utf-8")
+    blocks = {"train": [0, 1, 2], "calibration": [3, 4], "validation": [5, 6]}
+    named = {block: [f"blob_{i:03d}" for i in numbers] for block, numbers in blocks.items()}
+    (tmp_path / "home" / "splits").mkdir()
+    (tmp_path / "home" / "splits" / "blobs.json").write_text(json.dumps(named), encoding="utf-8")
+    monkeypatch.setattr(comparison, "HERE", tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def asked(pgrd: Pgrd, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the script asks ``pgrd`` for; it runs in this process."""
+    lines: list[str] = []
+
+    def run(*words: object) -> None:
+        lines.append(" ".join(map(str, words[:3])))
+        result = pgrd(*words)
+        assert result.code == 0, result.err
+
+    monkeypatch.setattr(comparison, "pgrd", run)
+    return lines
+
+
+def compare(monkeypatch: pytest.MonkeyPatch, data: Path, runs: Path, *methods: str) -> None:
+    words = ["blobs", "--data", data, "--runs", runs, "--samples", 2, "--methods", *methods]
+    monkeypatch.setattr("sys.argv", ["comparison.py", *map(str, words)])
+    comparison.main()
+
+
+def test_pgrd_and_others_are_trained_compared_and_gone_on_with(
+    home: Path, data: Path, asked: list[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = comparison.Study("trained", "small", "blobs.json", "blobs.json", "1,2", ("blob_005",), packed=True)
+    monkeypatch.setitem(comparison.STUDIES, "blobs", study)
+    runs = tmp_path / "runs"
+    compare(monkeypatch, data, runs, "dropout")
+    assert [line.split()[:2] for line in asked] == [
+        ["train", "prior"], ["train", "denoiser"], ["bundle", "pack"], ["train", "--method"], ["bundle", "add"],
+        ["compare", "--entry"],
+    ]  # fmt: skip
+    assert json.loads((runs / "split.json").read_text(encoding="utf-8"))["calibration"] == ["blob_003"]
+    asked.clear()
+    compare(monkeypatch, data, runs, "dropout", "no-pgr")
+    assert [line.split()[:2] for line in asked] == [["train", "--method"], ["bundle", "add"], ["compare", "--entry"]]
+    made = json.loads((runs / "table" / "comparison.json").read_text(encoding="utf-8"))
+    systems = made["table"]["dice"]["systems"]
+    assert {"PGRD", "MC dropout", "w/o PGR", "Augmentation", "prior, thresholded"} <= set(systems)
+    assert set(made["curve"]) == {"PGRD", "w/o PGR"} and made["measured"] == 2
+    assert (runs / "table" / "case-blob_005.png").stat().st_size > 0
+
+
+def test_an_embedded_bundle_is_copied_not_added_to(
+    home: Path, data: Path, asked: list[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = comparison.Study(str(tiny), "small", "blobs.json", "blobs.json", "1", ())
+    runs, before = tmp_path / "runs", (tiny / "bundle.json").read_bytes()
+    runs.mkdir()
+    comparison.prepare(study, data, runs)
+    comparison.train("dropout", study, data, runs)
+    comparison.add("dropout", study, data, runs)
+    assert "dropout" in read_spec(runs / "bundle").offered
+    assert (tiny / "bundle.json").read_bytes() == before
+    comparison.prepare(study, data, runs)
+    assert "dropout" in read_spec(runs / "bundle").offered, "made once"
