@@ -40,6 +40,7 @@ class Study:
     curve: str
     pictures: tuple[str, ...]
     packed: bool = False
+    variants: tuple[str, ...] = ()  # of PGRD's denoiser, with ``packed``: settings of their own, a bundle each
 
 
 STUDIES = {
@@ -63,6 +64,7 @@ STUDIES = {
         "1,2,4,8,16,50",
         ("hippocampus_352",),
         packed=True,
+        variants=("fingerprint",),
     ),
     "hippocampus-full": Study(
         "hippocampus-mri", "hippocampus", "hippocampus.json", "hippocampus.json", "1,2,4,8,16,50", ("hippocampus_352",)
@@ -76,6 +78,7 @@ TITLES = {
     "ddpm": "DDPM",
     "no-pgr": "w/o PGR",
     "no-dds": "w/o DDS",
+    "fingerprint": "PGRD, weighted",
 }
 
 
@@ -87,13 +90,15 @@ def pgrd(*words: str | Path) -> None:
 
 
 def train(name: str, study: Study, data: Path, runs: Path) -> Path:
-    """The folder of a finished training: a method's, or one of PGRD's own two stages."""
+    """The folder of a finished training: a method's, one of PGRD's own two stages, or a variant of the second."""
     out = runs / name
     if not (out / "training.json").exists():
-        beside = name in (*BESIDE_PRIOR, "denoiser")
-        words: list[str | Path] = ["train"] + ([name] if name in STAGES else ["--method", name])
-        words += ["--data", data, "--out", out]
-        words += ["--config", HERE / "configs" / f"{study.configs}-{'denoiser' if beside else 'prior'}.toml"]
+        beside = name in (*BESIDE_PRIOR, *study.variants, "denoiser")
+        stage = "denoiser" if beside else "prior"
+        settings = f"{stage}-{name}" if name in study.variants else stage
+        method = ["--method", name] if name in (*ALONE, *BESIDE_PRIOR) else [stage]
+        words: list[str | Path] = ["train", *method, "--data", data, "--out", out]
+        words += ["--config", HERE / "configs" / f"{study.configs}-{settings}.toml"]
         words += ["--split", HERE / "splits" / study.split]
         words += ["--prior", runs / "prior" if study.packed else study.bundle] if beside else []
         pgrd(*words)
@@ -101,14 +106,27 @@ def train(name: str, study: Study, data: Path, runs: Path) -> Path:
 
 
 def prepare(study: Study, data: Path, runs: Path) -> None:
-    """Make the comparison's own bundle, which the other methods are added to."""
-    bundle, split = runs / "bundle", fewer_cases(study, runs)
-    if study.packed and not (bundle / "bundle.json").exists():
-        prior, denoiser = (train(stage, study, data, runs) for stage in STAGES)
-        words: list[str | Path] = ["bundle", "pack", "--prior", prior, "--denoiser", denoiser, "--data", data]
-        pgrd(*words, "--split", split, "--meta", HERE / "configs" / f"{study.configs}-bundle.toml", "--out", bundle)
-    elif not bundle.exists():
-        shutil.copytree(find(study.bundle), bundle)
+    """Make the comparison's own bundle, which the other methods are added to, and those of PGRD's variants."""
+    if study.packed:
+        train("prior", study, data, runs)
+        for denoiser in ("denoiser", *study.variants):
+            pack(denoiser, study, data, runs)
+    elif not (runs / "bundle").exists():
+        shutil.copytree(find(study.bundle), runs / "bundle")
+
+
+def pack(denoiser: str, study: Study, data: Path, runs: Path) -> None:
+    """A bundle of the prior and one denoiser."""
+    out = bundle_of(denoiser, study, runs)
+    if not (out / "bundle.json").exists():
+        words: list[str | Path] = ["bundle", "pack", "--prior", runs / "prior", "--data", data, "--out", out]
+        words += ["--denoiser", train(denoiser, study, data, runs), "--split", fewer_cases(study, runs)]
+        pgrd(*words, "--meta", HERE / "configs" / f"{study.configs}-bundle.toml")
+
+
+def bundle_of(name: str, study: Study, runs: Path) -> Path:
+    """Where the networks of a method lie, or those of a variant."""
+    return runs / f"bundle-{name}" if name in study.variants else runs / "bundle"
 
 
 def fewer_cases(study: Study, runs: Path) -> Path:
@@ -130,16 +148,18 @@ def add(method: str, study: Study, data: Path, runs: Path) -> None:
         pgrd("bundle", "add", "--bundle", bundle, "--training", runs / method, "--data", data, "--split", split)
 
 
-def entries(methods: list[str], bundle: Path) -> list[str]:
+def entries(methods: list[str], study: Study, runs: Path) -> list[str]:
     """What the table has a column for; the reference and the test-time augmentation need no training of their own."""
+    bundle = runs / "bundle"
     more = [f"{TITLES[m]}={bundle}:{m}{'@50' if m == 'ddpm' else ''}" for m in methods]
+    more += [f"{TITLES[m]}={bundle_of(m, study, runs)}" for m in study.variants]
     return [f"PGRD={bundle}", *more, f"Augmentation={bundle}:tta"]
 
 
 def table(methods: list[str], study: Study, data: Path, runs: Path, out: Path, samples: int) -> None:
     """Write the comparison of what is in the bundle."""
     words: list[str | Path] = ["compare"]
-    for entry in entries(methods, runs / "bundle"):
+    for entry in entries(methods, study, runs):
         words += ["--entry", entry]
     words += ["--images", data / "images", "--labels", data / "labels", "--cases", HERE / "splits" / study.cases]
     words += ["--samples", str(samples), "--seed", "0", "--reference", "PGRD", "--out", out, "--curve", study.curve]

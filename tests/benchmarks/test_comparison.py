@@ -29,7 +29,9 @@ def data(dataset: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings and split of a study of small networks and few steps."""
-    for name, text in (("prior", PRIOR.format(steps=4)), ("denoiser", DENOISER), ("bundle", META)):
+    noisy = 'weighting = "fingerprint"\ntimestep_weights = [0.2, 1.8]\n' + DENOISER
+    texts = {"prior": PRIOR.format(steps=4), "denoiser": DENOISER, "denoiser-noisy": noisy, "bundle": META}
+    for name, text in texts.items():
         path = tmp_path / "home" / "configs" / f"small-{name}.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         labels = '[labels]\n0 = "background"\n1 = "anterior"\n2 = "posterior"\n' if name == "prior" else ""
@@ -65,13 +67,16 @@ def compare(monkeypatch: pytest.MonkeyPatch, data: Path, runs: Path, *methods: s
 def test_pgrd_and_others_are_trained_compared_and_gone_on_with(
     home: Path, data: Path, asked: list[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = comparison.Study("trained", "small", "blobs.json", "blobs.json", "1,2", ("blob_005",), packed=True)
+    study = comparison.Study(
+        "trained", "small", "blobs.json", "blobs.json", "1,2", ("blob_005",), packed=True, variants=("noisy",)
+    )
+    monkeypatch.setitem(comparison.TITLES, "noisy", "PGRD, noisier")
     monkeypatch.setitem(comparison.STUDIES, "blobs", study)
     runs = tmp_path / "runs"
     compare(monkeypatch, data, runs, "dropout")
     assert [line.split()[:2] for line in asked] == [
-        ["train", "prior"], ["train", "denoiser"], ["bundle", "pack"], ["train", "--method"], ["bundle", "add"],
-        ["compare", "--entry"],
+        ["train", "prior"], ["train", "denoiser"], ["bundle", "pack"], ["train", "denoiser"], ["bundle", "pack"],
+        ["train", "--method"], ["bundle", "add"], ["compare", "--entry"],
     ]  # fmt: skip
     assert json.loads((runs / "split.json").read_text(encoding="utf-8"))["calibration"] == ["blob_003"]
     asked.clear()
@@ -79,7 +84,8 @@ def test_pgrd_and_others_are_trained_compared_and_gone_on_with(
     assert [line.split()[:2] for line in asked] == [["train", "--method"], ["bundle", "add"], ["compare", "--entry"]]
     made = json.loads((runs / "table" / "comparison.json").read_text(encoding="utf-8"))
     systems = made["table"]["dice"]["systems"]
-    assert {"PGRD", "MC dropout", "w/o PGR", "Augmentation", "prior, thresholded"} <= set(systems)
+    assert {"PGRD", "PGRD, noisier", "MC dropout", "w/o PGR", "Augmentation", "prior, thresholded"} <= set(systems)
+    assert read_spec(runs / "bundle-noisy").provenance["training"]["denoiser"]["weighting"]
     assert set(made["curve"]) == {"PGRD", "w/o PGR"} and made["measured"] == 2
     assert (runs / "table" / "case-blob_005.png").stat().st_size > 0
 
