@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_pgrd.io.samples import sample_cases
 from tests.hands import (
     choose,
     choose_menu,
@@ -24,6 +24,8 @@ from tests.hands import (
     type_text,
     wait,
 )
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "sample_data/hippocampus/images/hippocampus_375.nii.gz"
 
 
 def labels_text(dock) -> str:
@@ -111,7 +113,7 @@ def test_image_to_export(make_window, qtbot, tmp_path):
     np.testing.assert_allclose(shown.translate, image.translate)
 
     # The files, with nibabel alone.
-    source = nib.load(sample_cases()[0].image)
+    source = nib.load(EXAMPLE)
     files = {name: nib.load(out / f"{name}.nii.gz") for name in ("segmentation", "corrected", "samples", "probability")}
     for file in files.values():
         assert file.shape[:3] == source.shape
