@@ -26,7 +26,8 @@ HERE = Path(__file__).parent
 STAGES = ("prior", "denoiser")  # of PGRD's own training
 BESIDE_PRIOR = ("no-dds", "no-pgr", "ddpm")
 ALONE = ("dropout", "multi-head", "probunet", "ensemble")
-CALIBRATION_SHARE = 3  # every third case of the block: DDPM draws fifty steps of sixteen samples of each
+CALIBRATION_SHARE = 3  # every third case of the block
+SLOW_SHARE = {"ddpm": 9}  # which draws fifty steps of sixteen samples of each
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,12 @@ def bundle_of(name: str, study: Study, runs: Path) -> Path:
     return runs / f"bundle-{name}" if name in study.variants else runs / "bundle"
 
 
-def fewer_cases(study: Study, runs: Path) -> Path:
+def fewer_cases(study: Study, runs: Path, share: int = CALIBRATION_SHARE) -> Path:
     """The split with the calibration cases on which tau, w and temperatures are fitted here."""
-    out = runs / "split.json"
+    out = runs / ("split.json" if share == CALIBRATION_SHARE else f"split-{share}.json")
     if not out.exists():
         blocks = json.loads((HERE / "splits" / study.split).read_text(encoding="utf-8"))
-        step = {"calibration": CALIBRATION_SHARE}
+        step = {"calibration": share}
         fewer = {k: v[:: step.get(k, 1)] for k, v in blocks.items() if isinstance(v, list)}
         out.write_text(json.dumps(fewer), encoding="utf-8")
     return out
@@ -144,7 +145,7 @@ def add(method: str, study: Study, data: Path, runs: Path) -> None:
     """Put a finished training into the comparison's bundle."""
     bundle = runs / "bundle"
     if method not in read_spec(bundle).offered:
-        split = fewer_cases(study, runs)
+        split = fewer_cases(study, runs, SLOW_SHARE.get(method, CALIBRATION_SHARE))
         pgrd("bundle", "add", "--bundle", bundle, "--training", runs / method, "--data", data, "--split", split)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import comparison
 import pytest
 
 from napari_pgrd.engine.spec import read_spec
+from napari_pgrd.train import add as adding
+from napari_pgrd.train import pack
+from napari_pgrd.train.pack import draws
 from tests.cli.conftest import Pgrd, dataset, pgrd, tiny
 from tests.cli.test_training import DENOISER, META, PRIOR
 
@@ -103,3 +108,34 @@ def test_an_embedded_bundle_is_copied_not_added_to(
     assert (tiny / "bundle.json").read_bytes() == before
     comparison.prepare(study, data, runs)
     assert "dropout" in read_spec(runs / "bundle").offered, "made once"
+
+
+def test_stopped_while_it_is_fitted_a_bundle_is_as_it_was(
+    home: Path, data: Path, asked: list[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half added, with weights that nothing is fitted to, a method would pass for added when the script goes on."""
+
+    def stopped(*args: object, **kwargs: object) -> Iterator[object]:
+        yield from itertools.islice(draws(*args, **kwargs), 1)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    study = comparison.Study("trained", "small", "blobs.json", "blobs.json", "1", (), packed=True)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    comparison.train("prior", study, data, runs)
+    comparison.train("no-dds", study, data, runs)
+    with monkeypatch.context() as patched:
+        patched.setattr(pack, "draws", stopped)
+        with pytest.raises((KeyboardInterrupt, AssertionError)):
+            comparison.prepare(study, data, runs)
+    assert not (runs / "bundle").exists() and (runs / "denoiser" / "training.json").exists()
+    comparison.prepare(study, data, runs)
+    before = {path.name: path.read_bytes() for path in (runs / "bundle").iterdir()}
+    with monkeypatch.context() as patched:
+        patched.setattr(adding, "draws", stopped)
+        with pytest.raises((KeyboardInterrupt, AssertionError)):
+            comparison.add("no-dds", study, data, runs)
+    assert {path.name: path.read_bytes() for path in (runs / "bundle").iterdir()} == before
+    comparison.add("no-dds", study, data, runs)
+    spec = read_spec(runs / "bundle")
+    assert "no-dds" in spec.offered and spec.entry("no-dds").provenance["map"]["cases"] == 1

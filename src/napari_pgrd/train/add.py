@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from napari_pgrd.engine.bundle import Bundle, save
@@ -16,9 +17,8 @@ from napari_pgrd.engine.spec import EMBEDDED, find, read_raw
 from napari_pgrd.evaluate.calibration import fit_map
 from napari_pgrd.evaluate.mixture import fit_mixture
 from napari_pgrd.io.cases import CaseFiles
-from napari_pgrd.io.nifti import write_atomically
 from napari_pgrd.train.methods import TRAININGS
-from napari_pgrd.train.pack import FIRST_TAU, Say, draws
+from napari_pgrd.train.pack import FIRST_TAU, Say, copy_weights, draws
 from napari_pgrd.train.prior import KEPT, digest, read_record
 
 
@@ -62,15 +62,15 @@ def add(
     )
     assert row is not None and row.entry is not None
     _check(bundle, training, record)
-    for file in row.files:
-        source = training / file
-        write_atomically(bundle.folder / file, lambda path, source=source: shutil.copyfile(source, path))
     content = json.loads(read_raw(bundle.folder / "bundle.json"))
     content.setdefault("methods", {})[name] = _entry(bundle, row, record)
     if default:
         content["method"] = name
-    fitted = _fit(save(bundle.folder, content), name, calibration, device, say)
-    content["methods"][name] |= fitted
+    with TemporaryDirectory(prefix="pgrd-") as folder:  # stopped while it is fitted, the bundle is as it was
+        draft = shutil.copytree(bundle.folder, Path(folder) / bundle.folder.name)
+        copy_weights([training / file for file in row.files], draft)
+        content["methods"][name] |= _fit(save(draft, content), name, calibration, device, say)
+    copy_weights([training / file for file in row.files], bundle.folder)
     return save(bundle.folder, content)
 
 

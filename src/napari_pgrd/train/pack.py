@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -119,23 +120,39 @@ def pack(
         f"{'these maps' if prior is None else 'the one in ' + prior.name}. "
         "Give what 'pgrd train denoiser' was given as --prior, or --prior-probabilities.",
     )
-    out.mkdir(parents=True, exist_ok=True)
-    for stage, folder in folders.items():
-        source = folder / f"{stage}.safetensors"
-        write_atomically(out / source.name, lambda path, source=source: shutil.copyfile(source, path))
+    weights = [folder / f"{stage}.safetensors" for stage, folder in folders.items()]
     content = describe(records, meta, blocks)
-    if denoiser is None:
-        return save(out, content)
-    draft = save(out, {**content, "tau": FIRST_TAU})
+    if denoiser is not None:
+        with TemporaryDirectory(prefix="pgrd-") as place:  # stopped while it is fitted, there is no bundle yet
+            draft = Path(place) / (out.name or "bundle")
+            draft.mkdir()
+            copy_weights(weights, draft)
+            fitting = save(draft, {**content, "tau": FIRST_TAU})
+            content |= _fitted(content["provenance"], draws(fitting, calibration, device, say, maps=maps), meta, say)
+    out.mkdir(parents=True, exist_ok=True)
+    copy_weights(weights, out)
+    return save(out, content)
+
+
+def copy_weights(files: Sequence[Path], folder: Path) -> None:
+    """Put weights into a bundle's folder, each whole or not at all."""
+    for source in files:
+        write_atomically(folder / source.name, lambda path, source=source: shutil.copyfile(source, path))
+
+
+def _fitted(
+    provenance: dict[str, Any], drawn: Iterable[tuple[Floats, Floats, Indices]], meta: Meta, say: Say
+) -> dict[str, Any]:
+    """tau, w and the volume interval that fit the draws; how they came about goes into the provenance."""
     volumes: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    fit = fit_map(_counting(draws(draft, calibration, device, say, maps=maps), volumes), FIRST_TAU)
+    fit = fit_map(_counting(drawn, volumes), FIRST_TAU)
     say(
-        f"tau {fit.tau:.4f} and w {fit.mean_weight:.2f} on {len(calibration)} cases: NLL {fit.nll:.4f}, "
+        f"tau {fit.tau:.4f} and w {fit.mean_weight:.2f} on {len(volumes)} cases: NLL {fit.nll:.4f}, "
         f"at tau {FIRST_TAU} and w 0 {fit.nll_start:.4f}"
     )
-    content["provenance"]["map"] = {**fit._asdict(), "cases": len(calibration), "seed": 0}
-    content |= {"tau": round(fit.tau, 5), "mean_weight": round(fit.mean_weight, 5)}
-    return save(out, {**content, "volume_interval": fit_interval(volumes, meta, say)})
+    provenance["map"] = {**fit._asdict(), "cases": len(volumes), "seed": 0}
+    interval = fit_interval(volumes, meta, say)
+    return {"tau": round(fit.tau, 5), "mean_weight": round(fit.mean_weight, 5), "volume_interval": interval}
 
 
 def _counting(
