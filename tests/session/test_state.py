@@ -10,7 +10,7 @@ import pytest
 from napari_pgrd.engine.aggregate import Aggregate
 from napari_pgrd.engine.spec import read_spec
 from napari_pgrd.engine.volume import Volume
-from napari_pgrd.session.state import Phase, ReviewState, controls
+from napari_pgrd.session.state import Phase, ReviewState, controls, solver_and_eta, solver_key
 from napari_pgrd.session.volumes import (
     interval_sentence,
     label_volumes,
@@ -63,6 +63,33 @@ def test_a_method_brings_its_own_steps_and_keeps_the_readers_number(tmp_path):
     s.choose_method("ddpm", spec)
     assert (s.steps, s.samples) == (3, 4)
     assert s.request(spec).solver == "dpmpp2m"  # the reader's choice has come through
+
+
+@pytest.mark.parametrize(
+    ("solver", "eta", "key"),
+    [
+        (None, None, ""),
+        ("ddim", None, "ddim"),
+        ("ddim", 0.0, "ddim eta 0"),
+        ("ddpm", 0.25, "ddpm eta 0.25"),
+        (None, 1.0, "eta 1"),
+    ],
+)
+def test_a_solver_and_its_eta_are_one_word(solver, eta, key):
+    assert solver_key(solver, eta) == key
+    assert solver_and_eta(key) == (solver, eta)
+
+
+def test_another_eta_asks_for_other_samples(tmp_path):
+    spec = read_spec(make_tiny_bundle(tmp_path / "b"))
+    s = ReviewState(phase=Phase.REVIEWING, source="i", bundle="b", samples=8, drawn=6, solver="ddim eta 0", steps=3)
+    r = s.request(spec).resolved(spec)
+    assert (r.solver, r.eta, r.steps) == ("ddim", 0.0, 3)
+    s.drawn_settings = s.settings
+    assert controls(s).sample_text == "Draw 2 more"
+    s.solver = "ddim eta 1"
+    assert s.request(spec).resolved(spec).eta == 1.0
+    assert controls(s).sample_text == "Sample 8 times"
 
 
 def test_the_headline_names_another_method_and_steps_where_there_are_any():

@@ -10,10 +10,11 @@ from qtpy.QtWidgets import QApplication
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.predict import predict
 from napari_pgrd.engine.request import Request
+from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.io.nifti import read_volume
 from napari_pgrd.session.display import Display
-from napari_pgrd.session.state import Phase
-from tests.hands import click, find, picture, type_number, wait
+from napari_pgrd.session.state import Phase, controls
+from tests.hands import click, click_tab, find, pick, picture, type_number, wait
 
 
 def run(review, qtbot) -> None:
@@ -179,3 +180,39 @@ def test_sampling_again_draws_into_the_same_layers_and_removes_what_is_left_over
     np.testing.assert_allclose(review.viewer.layers["Entropy"].data, display.show(last.prediction.entropy), atol=1e-6)
     assert len(review.viewer.layers["Agreement"].data) > 0
     assert not review.viewer.layers["Sample 01"].editable
+
+
+def test_the_paper_preset_is_the_published_setting_eta_and_all(review, qtbot, tiny):
+    click(review.dock, "advanced")
+    solver = find(review.dock, "solver")
+    click(review.dock, "preset_paper")
+    asked = review.state.request(review.desk.spec).resolved(review.desk.spec)
+    assert (asked.solver, asked.eta, asked.steps) == ("ddim", 0.0, 300)
+    assert (asked.solver, asked.eta, asked.steps) == tuple(PAPER_SAMPLING[k] for k in ("solver", "eta", "steps"))
+    assert solver.currentText() == "DDIM, eta 0" and find(review.dock, "steps").value() == 300
+
+    review.state.steps = 3
+    click(review.dock, "sample")
+    settled(review, qtbot)
+    volume, bundle = read_volume(review.file), Bundle.load(tiny)
+    drawn = {}
+    for eta in (0.0, 1.0):
+        *_, last = predict(volume, bundle, Request(samples=3, steps=3, solver="ddim", eta=eta))
+        drawn[eta] = np.stack(last.prediction.masks)
+    assert np.array_equal(np.stack(review.desk.prediction.masks), drawn[0.0])
+    assert not np.array_equal(drawn[0.0], drawn[1.0])
+
+    click_tab(review.dock, "Sample")
+    pick(review.dock, "solver", "DDIM, eta 1")
+    assert find(review.dock, "sample").text() == "Sample 3 times", "others, not further ones"
+    click(review.dock, "sample")
+    settled(review, qtbot)
+    assert np.array_equal(np.stack(review.desk.prediction.masks), drawn[1.0])
+
+    half = Request(samples=3, steps=3, solver="ddim", eta=0.5)
+    *_, last = predict(volume, bundle, half)
+    review.desk.take(last.prediction, half)  # as a review that a script made
+    assert solver.currentText() == "ddim eta 0.5" and controls(review.state).sample_text == "Samples are drawn"
+    click_tab(review.dock, "Sample")
+    click(review.dock, "preset_standard")
+    assert solver.currentText() == "model's own" and review.state.request(review.desk.spec).eta is None

@@ -39,7 +39,7 @@ class ReviewState:
     steps: int = 8
     samples: int = 16
     seed: int = 0
-    solver: str = ""  # empty: the bundle's own
+    solver: str = ""  # and its eta, as solver_key() writes them; empty: the bundle's own
     method: str = ""  # empty: the bundle's own
     drawn: int = 0  # samples that stand
     drawn_settings: tuple[Any, ...] = ()  # settings they were drawn with
@@ -68,9 +68,21 @@ class ReviewState:
 
     def request(self, spec: BundleSpec) -> Request:
         """What the reader asks for; a solver is none of a method without steps."""
-        solver = self.solver if spec.row(self.method or None).stepwise else ""
-        asked = Request(self.samples, self.steps, self.seed, solver or None, device=self.device, box=self.box)
+        stepwise = spec.row(self.method or None).stepwise
+        solver, eta = solver_and_eta(self.solver if stepwise else "")
+        asked = Request(self.samples, self.steps, self.seed, solver, eta, device=self.device, box=self.box)
         return replace(asked, method=self.method or None)
+
+
+def solver_key(solver: str | None, eta: float | None) -> str:
+    """One word for a solver and its eta, ``ddim eta 0``; what the bundle decides is left out, all of it is empty."""
+    return f"{solver or ''}{'' if eta is None else f' eta {eta:g}'}".strip()
+
+
+def solver_and_eta(key: str) -> tuple[str | None, float | None]:
+    """What :func:`solver_key` was given."""
+    solver, _, eta = f" {key}".partition(" eta ")
+    return solver.strip() or None, float(eta) if eta else None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from napari_pgrd.engine.spec import BundleSpec, embedded, read_spec
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.session.display import Display
 from napari_pgrd.session.estimate import DrawingTime
-from napari_pgrd.session.state import Phase, ReviewState
+from napari_pgrd.session.state import Phase, ReviewState, solver_key
 from napari_pgrd.viewer import collector
 from napari_pgrd.viewer.camera import go_to_middle, lies_alike, uncover
 from napari_pgrd.viewer.fit import Fit
@@ -266,7 +266,7 @@ class Desk:
         self.request, self.prediction, s.exported = request, prediction, ""
         r = request.resolved(self.spec)
         s.steps, s.samples, s.seed, s.box = r.steps or 1, prediction.samples, r.seed, box
-        s.solver, s.method = request.solver or "", r.method or ""
+        s.solver, s.method = solver_key(request.solver, request.eta), r.method or ""
         s.drawn_settings, s.seconds = s.settings, seconds
         self.fit.hush()
         s.drawn = prediction.samples  # last: whoever hears of samples looks up their settings

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QProgressBar, QSpin
 from napari_pgrd.engine.request import MAX_SAMPLES
 from napari_pgrd.engine.spec import PAPER_SAMPLING
 from napari_pgrd.session.estimate import memory_sentence
-from napari_pgrd.session.state import Phase, controls
+from napari_pgrd.session.state import Phase, controls, solver_key
 from napari_pgrd.viewer.about import AboutModel
 from napari_pgrd.viewer.channels_panel import ChannelsPanel
 from napari_pgrd.viewer.desk import Desk
@@ -18,7 +18,14 @@ from napari_pgrd.viewer.remote_panel import RemotePanel, sent_sentence
 from napari_pgrd.viewer.widgets import Number, advance, button, combo, faint, fill, note, row
 
 DEVICES = (("auto", "auto"), ("cpu", "CPU"), ("cuda", "GPU (CUDA)"), ("mps", "GPU (Apple)"))
-SOLVERS = (("", "model's own"), ("ddim", "DDIM"), ("ddpm", "DDPM"), ("dpmpp2m", "DPM-Solver++ (2M)"))
+SOLVERS = (
+    ("", "model's own"),
+    ("ddim eta 0", "DDIM, eta 0"),
+    ("ddim eta 1", "DDIM, eta 1"),
+    ("ddpm", "DDPM"),
+    ("dpmpp2m", "DPM-Solver++ (2M)"),
+)
+PAPER = solver_key(PAPER_SAMPLING["solver"], PAPER_SAMPLING["eta"])
 GO = "Draw plausible segmentations of this image"
 
 
@@ -57,7 +64,7 @@ class SamplePanel(QWidget):
         self.presets = row(
             button("Preview 1", "One step: the mean, at once", "preset_preview", lambda: self._preset(1, "")),
             button("Standard 8", "The interactive default", "preset_standard", self._standard),
-            button("Paper 300", "DDIM, 300 steps, as published; slow", "preset_paper", self._paper),
+            button("Paper 300", "DDIM, eta 0, 300 steps, as published; slow", "preset_paper", self._paper),
         )
         self.advanced = QToolButton()
         self.advanced.setObjectName("advanced")
@@ -69,7 +76,11 @@ class SamplePanel(QWidget):
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setToolTip("The same seed gives the same samples")
         self.seed.valueChanged.connect(lambda v: setattr(state, "seed", v))
-        self.solver = combo("solver", "How a step is taken", lambda v: setattr(state, "solver", v))
+        self.solver = combo(
+            "solver",
+            "How a step is taken; eta 0 adds no noise on the way, eta 1 as much as DDPM",
+            lambda v: setattr(state, "solver", v),
+        )
         self.method = combo("method", "How samples are drawn, of what this model can do", self._choose_method)
         more = QWidget()
         more_form = QFormLayout(more)
@@ -127,7 +138,8 @@ class SamplePanel(QWidget):
         fill(self.source, [(n, n) for n in self.desk.sources()], s.source)
         fill(self.bundle, [(b, Path(b).name) for b in self.desk.bundles], s.bundle)
         fill(self.device, DEVICES, s.device)
-        fill(self.solver, SOLVERS, s.solver)
+        known = s.solver in dict(SOLVERS)  # a review that a script made may have any eta
+        fill(self.solver, SOLVERS if known else (*SOLVERS, (s.solver, s.solver)), s.solver)
         self._show_method(c.can_choose)
         told = self.desk.fit.narrow if s.drawn else ""  # before, the dock says it above all tabs
         about = self.desk.spec.scope.sentence if self.desk.spec else "No model: load a bundle folder."
@@ -177,7 +189,7 @@ class SamplePanel(QWidget):
         self._preset(self.desk.spec.entry(self.desk.state.method or None).sampling.steps if self.desk.spec else 8, "")
 
     def _paper(self) -> None:
-        self._preset(int(PAPER_SAMPLING["steps"]), str(PAPER_SAMPLING["solver"]))
+        self._preset(int(PAPER_SAMPLING["steps"]), PAPER)
 
     def _load(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder of a model bundle")
