@@ -66,6 +66,52 @@ def test_small_negative_values_of_a_resampled_mri_are_no_ct() -> None:
     check_scope(volume, _spec())
 
 
+def _ct_head() -> Volume:
+    """Air, fat under the skin, bone, and brain in the middle, in HU."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (100, 110, 90)], indexing="ij")
+    radius = np.sqrt(sum(a**2 for a in axes))
+    data = np.select([radius < 0.6, radius < 0.7, radius < 0.85], [35.0, 900.0, -90.0], -1000.0)
+    return Volume((data + np.random.default_rng(0).normal(0, 4, data.shape))[None].astype(np.float32), np.eye(4))
+
+
+def test_a_box_inside_a_ct_head_is_ct_all_the_same() -> None:
+    head = _ct_head()
+    inside = ((30, 70), (27, 83), (25, 65))
+    assert head.crop(inside).data.min() > -200
+    with pytest.raises(ScopeError, match="Values down to -10.. look like CT numbers"):
+        check_scope(head, _spec(), inside)
+    check_scope(head, _spec(intensity="ct"), inside)
+    brain = ((35, 65), (35, 75), (30, 60))
+    assert head.crop(brain).data.min() > 0
+    check_scope(head, _spec(intensity="ct"), brain)
+
+
+def test_a_crop_of_ct_without_air_is_told_by_its_fat() -> None:
+    head = _ct_head()
+    crop = head.crop(((0, 40), (27, 83), (25, 65)))
+    soft = Volume(np.clip(crop.data, -150, 300), crop.affine)
+    assert "Values down to -150 look like CT numbers" in str(_refusal(soft, _spec()))
+
+
+def test_resampled_or_standardised_mri_is_no_ct() -> None:
+    rng = np.random.default_rng(0)
+    standard = Volume(rng.normal(0, 1, (1, 40, 56, 40)).astype(np.float32), np.eye(4))
+    check_scope(standard, _spec())
+    ringing = rng.uniform(400, 2500, (1, 40, 56, 40)).astype(np.float32)
+    ringing[0, :8] = rng.normal(0, 40, (8, 56, 40))
+    assert (ringing < -20).mean() > 0.03
+    check_scope(Volume(ringing, np.eye(4)), _spec())
+
+
+def test_the_range_is_that_of_finite_voxels() -> None:
+    volume = _volume()
+    volume.data[0, 0, 0, :3] = np.nan, np.inf, -7
+    assert volume.finite_range == (-7, float(volume.data[np.isfinite(volume.data)].max()))
+    volume = _volume((4, 4, 4))
+    volume.data[...] = np.nan
+    assert volume.finite_range == (0, 0)
+
+
 def test_an_mri_is_refused_by_a_ct_bundle() -> None:
     assert "no CT numbers" in str(_refusal(_volume(), _spec(intensity="ct")))
 

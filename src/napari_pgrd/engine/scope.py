@@ -11,6 +11,9 @@ from napari_pgrd.engine.volume import Box, Reorder, Volume, times
 
 GREY_ROUNDING = 1.0  # a grey value may lie so far beyond 0..255, as resampling makes it
 CT_AIR = -200.0  # no MR image reaches below; every CT with air in it does
+CT_FAT = -20.0  # CT without air still has fat; what resampling throws below 0 is less, or on few voxels
+FAT_SHARE = 0.01
+LOOKED_AT = 2**17  # voxels at most, evenly spaced, where only a share is asked for
 
 
 class ScopeError(InputError):
@@ -25,7 +28,7 @@ def check_scope(volume: Volume, spec: BundleSpec, box: Box | None = None) -> Non
     """Raise :class:`ScopeError` unless the image (or its box) is one the bundle can be asked about."""
     part = volume.crop(box) if box else volume
     _check_channels(part, spec)
-    _check_values(part, spec)
+    _check_values(volume, part, spec)
     _check_size(volume, part, spec)
 
 
@@ -39,17 +42,18 @@ def _check_channels(part: Volume, spec: BundleSpec) -> None:
         )
 
 
-def _check_values(part: Volume, spec: BundleSpec) -> None:
+def _check_values(volume: Volume, part: Volume, spec: BundleSpec) -> None:
+    """What kind of values these are, the whole image says: a box inside a skull has no air in it."""
     if not np.isfinite(part.data).all():
         raise ScopeError(
             "The image holds voxels that are NaN or infinite. Replace them by a finite value, then try again."
         )
     if float(np.ptp(part.data)) == 0:
         raise ScopeError("The image is constant, so there is nothing to segment. Choose another image or another box.")
-    low, high = float(part.data.min()), float(part.data.max())
+    low, high = volume.finite_range
     if spec.prepare.normalisation == "unit":
         _check_grey(low, high, spec)
-    elif spec.scope.intensity == "mri" and low < CT_AIR:
+    elif spec.scope.intensity == "mri" and (low < CT_AIR or (low < CT_FAT and _has_fat(volume))):
         raise ScopeError(
             f"Values down to {low:.0f} look like CT numbers, but {spec.name} was trained on {spec.modality}. "
             "Choose an MR image, or a bundle made for CT."
@@ -59,6 +63,14 @@ def _check_values(part: Volume, spec: BundleSpec) -> None:
             f"No value is below 0, so these are no CT numbers, but {spec.name} was trained on {spec.modality}. "
             "Choose a CT image."
         )
+
+
+def _has_fat(volume: Volume) -> bool:
+    """Whether more than single voxels lie far below 0, for CT_FAT and for the image's own range."""
+    stride = max(1, int(np.ceil((volume.data.size / LOOKED_AT) ** (1 / 3))))
+    seen = volume.data[:, ::stride, ::stride, ::stride]
+    seen = seen[np.isfinite(seen)]
+    return seen.size > 0 and float((seen < min(CT_FAT, -0.1 * np.percentile(seen, 99))).mean()) > FAT_SHARE
 
 
 def _check_grey(low: float, high: float, spec: BundleSpec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -72,6 +73,15 @@ class Volume:
     def digest(self) -> str:
         """Hash of the voxels, so that results are never mixed between images."""
         return hashlib.blake2b(np.ascontiguousarray(self.data).tobytes(), digest_size=16).hexdigest()
+
+    @cached_property
+    def finite_range(self) -> tuple[float, float]:
+        """Smallest and largest of the voxels that are finite; (0, 0) where none is."""
+        there = np.isfinite(self.data)
+        if not there.any():
+            return 0.0, 0.0
+        low, high = np.min(self.data, where=there, initial=np.inf), np.max(self.data, where=there, initial=-np.inf)
+        return float(low), float(high)
 
     def crop(self, box: Box) -> Volume:
         """The part inside ``box``; its affine keeps every voxel where it was in the world."""
