@@ -42,7 +42,7 @@ CHANGES = {
     "os.chown",
 }
 RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "ctypes.dlopen"}
-DECODER = [sys.executable, "-m", "napari_pgrd.io.dicom.apart"]
+DECODER = [sys.executable, "-P", "-m", "napari_pgrd.io.dicom.apart"]
 _WATCHED = 0x02 | 0x04 | 0x20 | 0x40 | 0x80 | 0x100 | 0x200  # modify, attrib, open, moved, create, delete
 SYSTEM = tuple(
     os.path.realpath(p)

@@ -15,6 +15,7 @@ from typing import Any
 
 from napari_pgrd.cluster import deaf
 from napari_pgrd.cluster.address import ConnectionLostError, Where
+from napari_pgrd.cluster.surroundings import safe_path, scratch
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import InputError, PgrdError, require
 
@@ -246,6 +247,7 @@ def local_cluster(workers: int | None = None, device: str = "auto") -> Iterator[
     for this run, so that nobody else on the machine can join.
     """
     distributed = _distributed()
+    import dask
     from distributed.deploy.local import LocalCluster
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -258,26 +260,28 @@ def local_cluster(workers: int | None = None, device: str = "auto") -> Iterator[
     except ImportError:
         security = None
     with ExitStack() as stack:
-        cluster = LocalCluster(
-            n_workers=0,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,
-            security=security,
-            memory_limit=int(distributed.system.MEMORY_LIMIT / count),  # by default a share of one core each
-        )
-        stack.callback(_close, cluster, 10)
-        spec = cluster.new_worker_spec()
-        ((_, worker),) = spec.items()
-        for i in range(count):
-            mine = env | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
-            options = {**worker["options"], "env": mine, "nthreads": 1, "preload": [deaf.__name__]}
-            cluster.worker_spec[i] = {**worker, "options": options}
-        cluster._i = count
-        cluster.sync(cluster._correct_state)
+        stack.enter_context(safe_path())
+        with dask.config.set({"temporary-directory": stack.enter_context(scratch())}):
+            cluster = LocalCluster(
+                n_workers=0,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                silence_logs=logging.CRITICAL,
+                security=security,
+                memory_limit=int(distributed.system.MEMORY_LIMIT / count),  # by default a share of one core each
+            )
+            stack.callback(_close, cluster, 10)
+            spec = cluster.new_worker_spec()
+            ((_, worker),) = spec.items()
+            for i in range(count):
+                mine = env | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})
+                options = {**worker["options"], "env": mine, "nthreads": 1, "preload": [deaf.__name__]}
+                cluster.worker_spec[i] = {**worker, "options": options}
+            cluster._i = count
+            cluster.sync(cluster._correct_state)
         client = distributed.Client(cluster, set_as_default=False)
         stack.callback(_close, client, 5)
         try:

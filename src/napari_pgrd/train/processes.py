@@ -158,7 +158,8 @@ def start(processes: int, words: Sequence[str]) -> int:
             if sys.platform == "linux":
                 env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine without a network has no other
             env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-            command = [sys.executable, "-c", "from napari_pgrd.cli import main; main()", *words]
+            # -P: no modules of the working directory
+            command = [sys.executable, "-P", "-c", "from napari_pgrd.cli import main; main()", *words]
             quiet = {} if rank == 0 else {"stdout": subprocess.DEVNULL, "stderr": notes[rank]}
             running.append(subprocess.Popen(command, env=env, **quiet))  # type: ignore[call-overload]
         try:

@@ -67,7 +67,7 @@ def decode(file: Path, index: int, plugin: str) -> NDArray[np.integer]:
 def _started() -> subprocess.Popen[bytes]:
     global _child
     if _child is None or _child.poll() is not None:
-        words = [sys.executable, "-m", "napari_pgrd.io.dicom.apart"]
+        words = [sys.executable, "-P", "-m", "napari_pgrd.io.dicom.apart"]  # -P: no modules of the working directory
         _child = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
