@@ -115,3 +115,20 @@ def test_an_evaluation_of_an_earlier_version_has_no_diagram(tmp_path: Path) -> N
     assert made.spec.reliability is not None and made.spec.reliability.diagram is None
     assert "reliability.png" not in text and not (made.folder / "reliability.png").exists()
     assert "HD95" not in rows(text) and "NLL, nats" in rows(text)
+
+
+def test_the_card_says_in_words_where_the_prior_alone_is_better(tmp_path: Path) -> None:
+    bundle, found = measured(tmp_path, 1)
+    mine, prior = found["methods"]["pgrd"], found["methods"]["prior_scaled"]
+    mine["dice"]["mean"], prior["dice"]["mean"] = 0.8738, 0.8744
+    mine["nll"], prior["nll"] = 0.02, 0.03
+    mine["ece"], prior["ece"] = 0.005, 0.004
+    mine["ece_roi"], prior["ece_roi"] = 0.02, 0.02
+    text = (card(bundle, found).folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert (
+        "- It is not in everything better than its own prior at the fitted temperature: "
+        "Dice 0.8738 against 0.8744, ECE 0.0050 against 0.0040.\n"
+    ) in text
+    prior["dice"]["mean"], prior["ece"] = 0.87, 0.006
+    text = (card(bundle, found).folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "its own prior at the fitted" not in text

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_pgrd.engine.bundle import Bundle, save
 from napari_pgrd.engine.errors import InputError, require
-from napari_pgrd.engine.methods import METHODS
+from napari_pgrd.engine.methods import ALONE, METHODS
 from napari_pgrd.engine.spec import BundleSpec
 from napari_pgrd.evaluate.evaluate import fitted
 from napari_pgrd.evaluate.plots import diagram
@@ -144,6 +144,7 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "voxels on validation lay where every sample agreed.\n"
         f"- The samples' 5-95 % range of volumes held the true volume for {covered} validation cases.\n"
         + (f"- The interval fitted on the calibration cases held it for {held} of them.\n" if held else "")
+        + (f"- {beaten}\n" if (beaten := _beaten(evaluation, spec.method)) else "")
         + "- Nothing is known of its behaviour on other scanners, ages, diseases or fields of view than its data's.",
         "## Data and licence",
         _list(p.get("data", {})),
@@ -162,6 +163,21 @@ def write_card(spec: BundleSpec, evaluation: Mapping[str, Any]) -> str:
         "```\n" + "\n".join([*p.get("commands", []), evaluation.get("command", "pgrd evaluate")]) + "\n```",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _beaten(evaluation: Mapping[str, Any], method: str) -> str:
+    """Where the method is worse than its own prior at its fitted temperature, the opponent that costs nothing."""
+    mine, prior = evaluation["methods"][method], evaluation["methods"].get("prior_scaled")
+    if prior is None or method == ALONE:
+        return ""
+    worse = []
+    for title, key, sign in (("Dice", "dice", -1), ("NLL", "nll", 1), ("ECE", "ece", 1), ("ECE near it", "ece_roi", 1)):
+        own, other = (m["dice"]["mean"] if key == "dice" else m[key] for m in (mine, prior))
+        if sign * (own - other) > 0:
+            worse.append(f"{title} {own:.4f} against {other:.4f}")
+    if not worse:
+        return ""
+    return f"It is not in everything better than its own prior at the fitted temperature: {', '.join(worse)}."
 
 
 def _steps(asked: Mapping[str, Any]) -> str:
