@@ -77,6 +77,9 @@ def main() -> int:
 
         target(sys.argv[2], sys.argv[3:])
     args = parser.parse_args()
+    for name in {"work", "out", "data", "keep"} & set(vars(args)):
+        path = getattr(args, name)
+        setattr(args, name, path and path.resolve())  # inputs are read in another working directory
     if args.command == "guided":
         from fuzzing.guided import campaign
 

@@ -20,6 +20,8 @@ from fuzzing.plants import deadly, plants
 
 SECRETS = ("Sally", "Secret", "ID-4711", "19700101", "ACC-0815", "STUDY-7")  # in every series of tests/dicoms.py
 
+PLANTED = ("json", "struct", "numpy", "pydicom", "nibabel", "torch", "multiprocessing", "napari_pgrd")
+
 
 def watched_child(work: Callable[[Callable[[int], None]], Any], record: Path) -> str | None:
     """Fork, and look on; returns what ended the child, None if it was done."""
@@ -61,11 +63,14 @@ def watch_of(place: Path) -> oracles.Watch:
 
 @contextlib.contextmanager
 def scratch() -> Any:
-    """The folders: what readers are given, what nobody may touch, where links may lead, temporary files."""
+    """The folders: what readers are given, what nobody may touch, where links may lead, temporary files.
+
+    The working directory holds modules that touch what nobody may, under the names of some that every process imports.
+    """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="pgrd-fuzz-", dir=memory if memory.is_dir() else None) as name:
         place = Path(name)
-        for part in ("input", "canary", "linked", "tmp"):
+        for part in ("input", "canary", "linked", "tmp", "working"):
             (place / part).mkdir()
         for part in (
             "prior.safetensors",
@@ -77,9 +82,13 @@ def scratch() -> Any:
             "running.lock",
         ):
             (place / "canary" / part).write_bytes(b"nobody may read or change this")
+        for part in PLANTED:
+            touch = f"open({str(place / 'canary' / part)!r}, 'a').close()\n"
+            (place / "working" / f"{part}.py").write_text(touch, encoding="utf-8")
         os.environ["TMPDIR"] = tempfile.tempdir = str(place / "tmp")
         os.environ["NAPARI_PGRD_STATE"] = str(place / "input" / "running")
-        yield place
+        with contextlib.chdir(place / "working"):
+            yield place
 
 
 def prove(place: Path) -> dict[str, bool]:

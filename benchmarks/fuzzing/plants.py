@@ -34,6 +34,7 @@ def plants(inside: Path, canary: Path) -> dict[str, Callable[[], Any]]:
         "os.remove:": lambda: os.remove(inside.parent / "elsewhere"),
         "read elsewhere:": lambda: Path(__file__).with_name("secret").read_text(),
         "canary:": lambda: _open_in_c(canary / "prior.safetensors"),
+        "canary: napari_pgrd": _unsafe_decoder,
         "os.system:": lambda: os.system("true"),
         "subprocess.Popen:": lambda: subprocess.run(["true"], check=True),
         "socket.": lambda: socket.create_connection(("127.0.0.1", 9)),
@@ -59,6 +60,15 @@ def _say(sentence: str) -> None:
 
 def _deeper() -> None:
     _deeper()
+
+
+def _unsafe_decoder() -> None:
+    """The decoder's process, started so that it imports from the working directory first."""
+    safe, oracles.DECODER = oracles.DECODER, [word for word in oracles.DECODER if word != "-P"]
+    try:
+        subprocess.run(oracles.DECODER, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    finally:
+        oracles.DECODER = safe
 
 
 def _open_in_c(path: Path) -> None:
