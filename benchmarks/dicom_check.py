@@ -4,7 +4,8 @@
 
 SimpleITK (GDCM) decodes each file by itself, so that neither its order of files nor its idea of the distance of slices
 counts: a slice is compared with the file it came from, and its corners with where that file puts them. Voxels marked as
-padding are compared with the lowest of the others, which they become. The time is the processor's, of a second read.
+padding are compared with what they become: 0 where they are 0, else the lowest of the others, or 0 if that is above it.
+The time is the processor's, of a second read.
 """
 
 from __future__ import annotations
@@ -52,21 +53,18 @@ def check(info: SeriesInfo, known: dict[Path, str]) -> dict[str, Any]:
         return record | {"refused": str(error)}
     source, (columns, rows, slices) = volume.source, volume.shape
     marked = [ds.get("PixelPaddingValue") for ds in source.datasets]
-    wrong, worst, padded = 0, 0.0, 0
+    worst, theirs, padding = 0.0, np.empty(volume.shape), np.zeros(volume.shape, bool)
     for k, (file, frame) in enumerate(zip(source.files, source.frames, strict=True)):
-        values, corners = oracle(file, frame)
+        theirs[:, :, k], corners = oracle(file, frame)
         ds = source.datasets[k]
-        padding = np.zeros(values.shape, bool)
         if marked[k] is not None:
-            padding = values == float(marked[k]) * float(ds.get("RescaleSlope", 1)) + float(
-                ds.get("RescaleIntercept", 0)
-            )
-        mine = volume.data[0, :, :, k]
-        wrong += int((mine != values)[~padding].sum()) + int((mine != volume.data.min())[padding].sum())
-        padded += int(padding.sum())
+            slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
+            padding[:, :, k] = theirs[:, :, k] == float(marked[k]) * slope + intercept
         index = np.array([(0, 0, k), (columns - 1, 0, k), (0, rows - 1, k)])
         places = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
         worst = max(worst, float(np.abs(places - corners).max()))
+    expected = np.where(padding & (theirs != 0), min(0.0, theirs[~padding].min()), theirs)
+    wrong, padded = int((volume.data[0] != expected).sum()), int(padding.sum())
     syntax = source.datasets[0].file_meta.TransferSyntaxUID
     return record | {
         "transfer_syntax": syntax.name,

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import jpeg_ls
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
@@ -19,11 +21,14 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 from SimpleITK import GetArrayFromImage, ReadImage
 
 from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.preprocess import prepare
+from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.io.dicom import files as dicom_files
 from napari_pgrd.io.dicom import pixels
 from napari_pgrd.io.dicom.codestream import Encoded, encoded
 from napari_pgrd.io.dicom.pixels import DECODERS
 from napari_pgrd.io.dicom.series import read_series
+from napari_pgrd.io.nifti import read_volume
 from tests.dicoms import base, compress, ramp, write_enhanced, write_series
 
 JPEG, JPEG_LOSSLESS = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.70"
@@ -238,6 +243,35 @@ def test_padding_gets_the_lowest_real_value(tmp_path: Path, value: int, limit: i
     read = read_series(tmp_path).data[0]
     assert np.array_equal(read[real], data[real] * 2.0 - 1024)
     assert (read[~real] == read[real].min()).all()
+
+
+@pytest.mark.parametrize(
+    ("padding", "lowest", "becomes"), [(0, 50, 0), (0, -3, 0), (-2000, 50, 0), (3000, 50, 0), (-2000, -3, -3)]
+)
+def test_padding_of_zero_stays_zero_and_none_rises_above_it(
+    tmp_path: Path, padding: int, lowest: int, becomes: int
+) -> None:
+    data = np.linspace(900, lowest, 6 * 5 * 4).reshape(6, 5, 4).astype(np.int16)
+    data[:2] = padding
+    write_series(tmp_path, data, change=lambda k, ds: ds.add_new("PixelPaddingValue", "SS", padding))
+    read = read_series(tmp_path).data[0]
+    assert np.array_equal(read[2:], data[2:]) and data[2:].min() == lowest
+    assert (read[:2] == becomes).all()
+
+
+@pytest.mark.parametrize("scheme", ["zscore-inside", ""])
+def test_a_scan_with_a_background_of_padding_is_prepared_as_its_nifti_file_is(tmp_path: Path, scheme: str) -> None:
+    """The head is cut out and scaled by what is not 0; an MR background of 50 would undo both."""
+    data = np.zeros((24, 20, 8), np.int16)
+    data[5:19, 4:15, 1:7] = 50 + 100 * np.random.default_rng(3).random((14, 11, 6))
+    write_series(tmp_path / "dicom", data, change=lambda k, ds: ds.add_new("PixelPaddingValue", "SS", 0))
+    one = read_series(tmp_path / "dicom")
+    nib.save(nib.Nifti1Image(data, one.affine), tmp_path / "same.nii")
+    nnunet = {"schemes": (scheme,), "foreground": (None,), "strides": (1, 1, 1)} if scheme else None
+    spec = PrepareSpec(patch=(8, 8, 4), stride=4, nnunet=nnunet)
+    (first, place), (second, same) = (prepare(v, spec) for v in (one, read_volume(tmp_path / "same.nii")))
+    assert torch.equal(first, second) and place == same
+    assert not scheme or (place.crop is not None and place.original == (14, 11, 6))
 
 
 def test_nothing_but_padding_is_a_sentence(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 def values(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     """``(column, row, slice)`` real values of slices of one size.
 
-    Pixels that the scanner marks as padding, outside what it saw, get the lowest value of the others.
+    Pixels that the scanner marks as padding, outside what it saw, are 0 where they are stored as 0, which is nothing in
+    MR or PET: the head is cut out and scaled by what is not 0. Elsewhere, as at -2000 in CT, they get the lowest value
+    of the others, or 0 if all lie above it.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def _decoded(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     out = np.empty((columns, rows, len(frames)), np.float32)
     last: Path | None = None
     stored: Dataset | None = None
-    padded = False
+    seen, padded = False, False
     for k in sorted(range(len(frames)), key=lambda k: (frames[k].file, frames[k].index)):  # each file is read once
         frame = frames[k]
         if frame.file != last:
@@ -85,17 +87,16 @@ def _decoded(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
             f"{where} holds values that are not finite. The file is damaged; export it again.",
         )
         marked = padding(frame.dataset, pixels)
-        if marked is not None:
-            out[:, :, k][marked.T] = np.nan
-            padded = padded or bool(marked.any())
+        if marked is None:
+            seen = True
+            continue
+        seen = seen or not marked.all()
+        strange = marked.T & (out[:, :, k] != 0)
+        out[:, :, k][strange] = np.nan
+        padded = padded or bool(strange.any())
+    require(seen, InputError, f"{_upper(series)} holds nothing but padding. Choose another series.")
     if padded:
-        nowhere = np.isnan(out)
-        require(
-            not nowhere.all(),
-            InputError,
-            f"{_upper(series)} holds nothing but padding. Choose another series.",
-        )
-        out[nowhere] = out[~nowhere].min()
+        out[np.isnan(out)] = min(0.0, float(np.nanmin(out)))
     return out
 
 
