@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from distributed import Client, LocalCluster
@@ -22,10 +23,13 @@ def client() -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def address(client: Any) -> str:
-    """Where its scheduler listens."""
-    return str(client.scheduler.address)
+@pytest.fixture
+def address(client: Any) -> Iterator[str]:
+    """Where its scheduler listens; its certificates are named in dask's configuration, as those of any cluster are."""
+    mine = client.security
+    pair = {"cert": mine.tls_client_cert, "key": mine.tls_client_key}
+    with dask.config.set({"distributed.comm.tls.ca-file": mine.tls_ca_file, "distributed.comm.tls.client": pair}):
+        yield str(client.scheduler.address)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pytest
+from distributed import Client, Security
 
 from napari_pgrd.cluster.address import Where
 from napari_pgrd.cluster.batch import Batch
@@ -264,6 +265,31 @@ def test_channels_of_a_list_and_bundles_that_travel(pgrd: Pgrd, tmp_path: Path, 
     assert run(pgrd, tmp_path / "cases.csv", tmp_path / "named", bundle, address).code == 0
     for name in NAMES:
         assert (tmp_path / "named" / "A" / name).read_bytes() == (tmp_path / "out" / "case_a" / name).read_bytes()
+
+
+def test_workers_on_this_machine_know_who_is_there(client: Any, address: str, tmp_path: Path) -> None:
+    """Whoever reaches a scheduler can run code as the reader, so another account on the machine must not."""
+    assert address.startswith("tls://127.0.0.1:")
+    for worker in client.scheduler_info(n_workers=-1)["workers"].values():
+        assert worker["nanny"].startswith("tls://127.0.0.1:")
+    assert set(client.run(os.getpid)) == set(client.nthreads()) and len(client.nthreads()) == 2
+    assert all(one.startswith("tls://127.0.0.1:") for one in client.nthreads())
+    with Client(address, set_as_default=False, timeout=60) as known:
+        assert known.submit(sum, [1, 2], pure=False).result(timeout=120) == 3
+    stranger = Security.temporary()  # anybody can make certificates, but not those of this run
+    for security, where in ((stranger, address), (None, address.replace("tls", "tcp"))):
+        with pytest.raises(OSError, match="certificate|Timed out"):
+            Client(where, security=security, set_as_default=False, timeout=3).close()
+
+
+def test_plain_connections_between_processes_are_said(tiny: Path, images: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['cryptography'] = None; from napari_pgrd.cli import main; main()"
+    words = ["batch", images, "--bundle", tiny, *QUICK, "--workers", 1, "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0 and "cryptography is not installed" in done.stderr, done.stderr
+    assert [row["state"] for row in table(tmp_path / "out")] == ["done"] * 3
 
 
 def _has(digest: str, dask_worker: Any) -> bool:

@@ -113,7 +113,7 @@ def cluster(where: Where | None, workers: int | None, device: str) -> Iterator[t
         with connect(where) as client:
             yield client, where.address
     else:
-        with local_cluster(workers, device) as client:
+        with local_cluster(workers, device, tell) as client:
             yield client, "the workers on this machine"
 
 

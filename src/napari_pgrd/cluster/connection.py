@@ -26,6 +26,11 @@ MISSING = (
     'Other processes need dask.distributed, which is not installed. Install it with pip install "napari-pgrd[cluster]".'
 )
 
+PLAIN = (
+    "The library cryptography is not installed, so the processes on this machine talk unencrypted, and whoever has an "
+    'account on it could reach them and run code as you. Install it with pip install "napari-pgrd[cluster]".'
+)
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -240,11 +245,13 @@ def connect(where: Where) -> Iterator[Any]:
 
 
 @contextmanager
-def local_cluster(workers: int | None = None, device: str = "auto") -> Iterator[Any]:
+def local_cluster(
+    workers: int | None = None, device: str = "auto", say: Callable[[str], None] = lambda text: None
+) -> Iterator[Any]:
     """A client of workers of our own on this machine: one a GPU, else one for every four cores; loopback only.
 
-    Where the library ``cryptography`` is installed the processes talk to each other encrypted, with certificates made
-    for this run, so that nobody else on the machine can join.
+    The processes talk to each other encrypted, with certificates made for this run, so that nobody else on the machine
+    can join. Where the library ``cryptography``, which makes them, is missing, ``say`` hears that they do not.
     """
     distributed = _distributed()
     import dask
@@ -259,6 +266,7 @@ def local_cluster(workers: int | None = None, device: str = "auto") -> Iterator[
         security = distributed.Security.temporary()
     except ImportError:
         security = None
+        say(PLAIN)
     with ExitStack() as stack:
         stack.enter_context(safe_path())
         with dask.config.set({"temporary-directory": stack.enter_context(scratch())}):
