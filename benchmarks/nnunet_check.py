@@ -18,6 +18,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +197,10 @@ def measure(work: Path) -> None:
     """Import every network and compare."""
     rows = {name: compare(work, name) for name in TRAININGS}
     cases = [case for row in rows.values() for case in row["cases"].values()]
-    same = [case["prediction"]["largest"] for case in cases if case["one_window"] and not case["resampled"]]
+    volumes = [case for row in rows.values() if row["configuration"] != "2d" for case in row["cases"].values()]
+    slices = [case for case in cases if case not in volumes and case["one_window"] and not case["resampled"]]
+    same = [case["prediction"]["largest"] for case in (*volumes, *slices)]
+    weighted = [case["prediction_weighted"] for case in volumes]
     result = {
         "question": "does an imported nnU-Net answer as nnU-Net itself does: largest differences",
         "largest": {
@@ -203,11 +208,14 @@ def measure(work: Path) -> None:
             "softmax_of_the_network": max(case["softmax_of_the_network"] for case in cases),
             "softmax_of_the_prediction": max(same),
         },
+        "through_half_precision_weights": {
+            k: max(case[k] for case in weighted) for k in ("largest", "mean", "other_label")
+        },
         "tolerance": TOLERANCE,
-        "note": "The prediction is held to the tolerance where nnU-Net needs one window and resamples nothing; it "
-        "keeps logits in half precision. Where windows overlap, ours (MONAI's) weigh a little differently, in 2D there "
-        "are none, and nnU-Net resamples logits where probabilities are resampled here. prediction_weighted is with "
-        "nnU-Net's Gaussian over each window, in half precision too, which rounds at its corners.",
+        "note": "The prediction is held to the tolerance in 3D, through windows and resampled too, and in 2D where "
+        "nnU-Net needs one window and resamples nothing: slices are seen whole here. Windows count alike in it, on "
+        "both sides. prediction_weighted is with the Gaussian over each window, which nnU-Net multiplies and divides "
+        "in half precision: what it is off by near the corners is in through_half_precision_weights.",
         "trainings": rows,
         "versions": versions(),
         "commands": [
@@ -231,6 +239,20 @@ def versions() -> dict[str, str]:
     from napari_pgrd.io.provenance import versions as known
 
     return known()
+
+
+@contextmanager
+def patched_weights() -> Iterator[None]:
+    """Windows that all count alike, as nnU-Net does when it is told to; its Gaussian is in half precision."""
+    import torch
+
+    from napari_pgrd.engine import windows
+
+    kept, windows.bell = windows.bell, torch.ones
+    try:
+        yield
+    finally:
+        windows.bell = kept
 
 
 def compare(work: Path, name: str) -> dict[str, Any]:
@@ -262,6 +284,8 @@ def compare(work: Path, name: str) -> dict[str, Any]:
             logits = network(fed.movedim(1, 0)).movedim(0, 1) if flat else network(fed[None])[0]
         known, ours = softmax(theirs["logits"], 0), softmax(logits.numpy(), 0)
         whole = prior_map(volume, runner, 1.0)
+        with patched_weights():
+            even = prior_map(volume, runner, 1.0)
         plain, weighted = (np.transpose(theirs[key], (0, 3, 2, 1)) for key in ("probability", "weighted"))
         patch = bundle.spec.prepare.patch[: 2 if flat else 3]
         out[path.stem] = {
@@ -269,7 +293,7 @@ def compare(work: Path, name: str) -> dict[str, Any]:
             "softmax_of_the_network": float(np.abs(ours - known).max()),
             "one_window": all(n <= p for n, p in zip(restore.resampled, patch, strict=False)),
             "resampled": restore.resampled != restore.original,
-            "prediction": differences(whole, plain),
+            "prediction": differences(even, plain),
             "prediction_weighted": differences(whole, weighted),
             "certainty": float(known.max(0).mean()),
         }

@@ -9,8 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
+from skimage.transform import resize
 
 from napari_pgrd.engine.errors import InputError
+from napari_pgrd.engine.netspec import NnUNetPreparation
 from napari_pgrd.engine.preprocess import normalise, prepare
 from napari_pgrd.engine.spec import PrepareSpec
 from napari_pgrd.engine.volume import Box, Reorder, Volume
@@ -18,6 +21,7 @@ from napari_pgrd.engine.volume import Box, Reorder, Volume
 CODES = ["".join(c) for p in permutations(["LR", "PA", "IS"]) for c in product(*p)]
 SHAPE = (9, 10, 13)
 SPEC = PrepareSpec(patch=(8, 16, 12), stride=4)
+NNUNET = NnUNetPreparation(schemes=("zscore",), foreground=(None,), strides=(4, 4, 4))
 
 
 def _volume(shape: tuple[int, int, int] = SHAPE, spacing: float = 1.0, channels: int = 1) -> Volume:
@@ -169,3 +173,32 @@ def test_voxels_are_counted_only_where_networks_see_them() -> None:
     marked[0, 3, 1, 0] = marked[0, 2, 1, 0] = True  # the second lies one voxel too far out
     seen = restore.count(marked)
     assert seen.shape == (1, 4, 8, 20) and seen.sum() == 1 and seen[0, 0, 0, 3] == 1
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.2, 0.9), (1.0, 1.0, 4.0)])
+def test_the_prior_is_resampled_as_logits_where_nnunet_prepared_the_image(spacing: tuple[float, ...]) -> None:
+    """Thick slices each by itself, the nearest one; otherwise linear in all three directions."""
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.normal(100, 20, (1, 20, 24, 10)).astype(np.float32), np.diag([*spacing, 1.0]))
+    spec = PrepareSpec(spacing=(1.3, 1.0, 1.7), patch=(16, 16, 16), nnunet=NNUNET)
+    image, restore = prepare(volume, spec)
+    assert restore.resampled != restore.original
+    logits = torch.from_numpy(rng.normal(0, 3, (1, 3, *image.shape[2:]))).float()
+    found = restore.probabilities(torch.softmax(logits, 1))[0].numpy()
+    i, j, k = (slice(lo, lo + n) for (lo, _), n in zip(restore.padding, restore.resampled, strict=True))
+    shown, linearly = logits[0][:, i, j, k].numpy(), {"order": 1, "mode": "edge", "anti_aliasing": False}
+    if max(spacing) > 3:
+        nearest = [int((m + 0.5) * shown.shape[3] / 10) for m in range(10)]
+        expected = np.stack([np.stack([resize(c[..., z], (20, 24), **linearly) for z in nearest], -1) for c in shown])
+    else:
+        expected = np.stack([resize(c, (20, 24, 10), **linearly) for c in shown])
+    np.testing.assert_allclose(found, softmax(expected, 0), atol=1e-5)
+    linear = restore(torch.softmax(logits, 1))[0].numpy()
+    assert np.abs(linear - found).max() > 0.05 and np.allclose(linear.sum(0), 1, atol=1e-5)
+
+
+def test_elsewhere_probabilities_are_resampled_as_they_are() -> None:
+    volume = Volume(np.random.default_rng(0).normal(100, 20, (1, 20, 24, 10)).astype(np.float32), np.eye(4))
+    image, restore = prepare(volume, PrepareSpec(spacing=(1.3, 1.0, 1.7), patch=(16, 16, 16), stride=4))
+    p = torch.softmax(torch.randn(1, 3, *image.shape[2:]), 1)
+    torch.testing.assert_close(restore.probabilities(p), restore(p))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_pgrd.engine.netspec import NnUNetPreparation
 from napari_pgrd.engine.spec import PrepareSpec
-from napari_pgrd.engine.windows import Windows, size_of, smaller
+from napari_pgrd.engine.windows import Windows, bell, even_starts, size_of, smaller
 
 WINDOWED = PrepareSpec(patch=(16, 16, 16), stride=4, window=(16, 16, 16))
 NNUNET = NnUNetPreparation(schemes=("zscore-inside",) * 2, foreground=(None, None), strides=(4, 4, 4))
@@ -48,6 +49,46 @@ def test_windows_say_what_monais_sliding_window_says(shape: tuple[int, ...], ove
     assert windows is not None
     expected = sliding_window_inference(x, spec.window, 1, net, overlap=overlap, mode="gaussian")
     torch.testing.assert_close(windows.ask(net, x), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n", "w", "overlap", "starts"),
+    [
+        (64, 64, 0.5, [0]),
+        (65, 64, 0.5, [0, 1]),
+        (96, 64, 0.5, [0, 32]),
+        (100, 64, 0.5, [0, 18, 36]),  # not 0, 32, 36
+        (182, 80, 0.25, [0, 51, 102]),
+        (35, 16, 0.5, [0, 6, 13, 19]),
+    ],
+)
+def test_windows_on_what_nnunet_prepared_are_evenly_spread(n: int, w: int, overlap: float, starts: list[int]) -> None:
+    assert even_starts(n, w, overlap) == starts
+    assert all(b - a <= w * (1 - overlap) + 0.5 for a, b in pairwise(starts))
+    assert starts[-1] == n - w
+
+
+def test_weights_on_what_nnunet_prepared_are_a_gaussian_of_an_eighth() -> None:
+    weight = bell((16, 24, 8))
+    axes = [torch.exp(-0.5 * ((torch.arange(n) - n // 2) / (n / 8)) ** 2) for n in (16, 24, 8)]
+    known = axes[0][:, None, None] * axes[1][:, None] * axes[2]
+    assert weight[8, 12, 4] == 1 and bool((weight > 0).all())
+    near = known > 0.05  # further out, four standard deviations are cut off
+    torch.testing.assert_close(weight[near], known[near], atol=1e-3, rtol=2e-2)
+
+
+def test_windows_on_what_nnunet_prepared_blend_by_those_weights() -> None:
+    x, net, spec = image(40, 24, 20), network(), HEAD
+    windows = Windows.over(x, spec)
+    assert windows is not None and len(windows) == 4 * 2 * 2
+    total, weights = torch.zeros(1, 3, 40, 24, 20), torch.zeros(40, 24, 20)
+    for i in (0, 8, 16, 24):
+        for j in (0, 8):
+            for k in (0, 4):
+                at = (..., slice(i, i + 16), slice(j, j + 16), slice(k, k + 16))
+                total[at] += net(x[at]) * bell((16, 16, 16))
+                weights[at] += bell((16, 16, 16))
+    torch.testing.assert_close(windows.ask(net, x), total / weights, atol=1e-5, rtol=1e-4)
 
 
 def test_several_samples_and_what_is_no_volume_pass_through() -> None:

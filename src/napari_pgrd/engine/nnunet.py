@@ -80,9 +80,19 @@ def resampled(
     """``(C, x, y, z)`` at another size; ``have`` and ``want`` are the sides of the voxels, in mm."""
     if data.shape[1:] == shape:
         return data
-    axis = _thick_axis(have)
-    axis = _thick_axis(want) if axis is None else axis
+    axis = thick_axis(have, want)
     return np.stack([_cubic(channel, shape) if axis is None else _slices(channel, shape, axis) for channel in data])
+
+
+def thick_axis(have: Sequence[float], want: Sequence[float]) -> int | None:
+    """The axis of thick slices: that of the voxels there are, else that of those that are wanted."""
+    axis = _thick_axis(have)
+    return _thick_axis(want) if axis is None else axis
+
+
+def nearest_slices(n: int, m: int) -> NDArray[np.int64]:
+    """``(m,)``: which of n slices lies nearest to each of m on the same length."""
+    return np.floor((np.arange(m) + 0.5) * n / m).astype(np.int64)
 
 
 def _thick_axis(sides: Sequence[float]) -> int | None:
@@ -104,6 +114,4 @@ def _cubic(x: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
 def _slices(x: NDArray[np.float32], shape: tuple[int, int, int], axis: int) -> NDArray[np.float32]:
     in_plane = [n for i, n in enumerate(shape) if i != axis]
     planes = np.stack([_cubic(plane, in_plane) for plane in np.moveaxis(x, axis, 0)])
-    n, m = len(planes), shape[axis]
-    nearest = np.floor((np.arange(m) + 0.5) * n / m).astype(int)
-    return np.moveaxis(planes[nearest], 0, axis)
+    return np.moveaxis(planes[nearest_slices(len(planes), shape[axis])], 0, axis)

@@ -177,7 +177,7 @@ class _Run:
         given = None if r.prior is None else as_prepared(r.prior.on(r.box), self.restore)
         pi = runner.prior(image) if given is None else given.to(device)
         if self.aggregate is None:
-            prior = np.ascontiguousarray(self.restore(pi)[0].cpu().numpy())
+            prior = np.ascontiguousarray(self.restore.probabilities(pi)[0].cpu().numpy())
             self._check(prior)
             tau, weight = runner.row.map(runner.entry)
             self.aggregate = Aggregate(prior, tau, self.key, self.so_far, weight, r.locks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,19 @@ class Restore:
     original: tuple[int, int, int]  # reordered shape, or that of the crop, before resampling
     padding: tuple[tuple[int, int], ...]  # negative where the networks are shown less than the whole
     crop: Box | None = None  # the part of the reordered grid that was resampled
+    thick: int | None = None  # the axis along which slices stay what they are, nnU-Net's way
+    nnunet: bool = False  # so that probabilities are resampled as logits
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def probabilities(self, p: Tensor) -> Tensor:
+        """What a network says as softmax: as ``__call__``, but resampled as nnU-Net does where it prepared the image.
+
+        It resamples logits. Their logarithmic softmax will do as well: resampling adds to all classes the same.
+        """
+        if not self.nnunet:
+            return self(p)
+        return self(p, lambda x: torch.softmax(self._resample(x.clamp_min(1e-30).log()), -4))
+
+    def __call__(self, x: Tensor, resample: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """``(..., K, *prepared)`` class scores to ``(..., K, *box or source)``: unpad, resample (linear), reorder.
 
         What the networks were not shown is class 0 with score 1.
@@ -60,10 +71,7 @@ class Restore:
             shown = F.pad(torch.ones_like(inside[..., :1, :, :, :]), back)
             x[..., :1, :, :, :] += 1 - shown
         if self.resampled != self.original:
-            flat = x.reshape(1, -1, *self.resampled).float()
-            x = F.interpolate(flat, self.original, mode="trilinear", align_corners=False).reshape(
-                *x.shape[:-3], *self.original
-            )
+            x = (resample or self._resample)(x)
         if self.crop is not None:
             whole = x.new_zeros(*x.shape[:-3], *self._reordered)
             whole[..., 0, :, :, :] = 1
@@ -74,6 +82,19 @@ class Restore:
         flips = [lead + i for i, f in enumerate(self.reorder.flips) if f]
         x = x.flip(flips) if flips else x
         return x.permute(*range(lead), *(lead + int(i) for i in np.argsort(self.reorder.axes)))
+
+    def _resample(self, x: Tensor) -> Tensor:
+        """``(..., *resampled)`` to ``(..., *original)``, linear; thick slices each by itself, the nearest one."""
+        size = list(self.original)
+        if self.thick is not None:
+            from napari_pgrd.engine.nnunet import nearest_slices
+
+            n, m = x.shape[self.thick - 3], size[self.thick]
+            nearest = torch.from_numpy(nearest_slices(n, m)).to(x.device)
+            x = x.index_select(self.thick - 3, nearest)
+        flat = x.reshape(1, -1, *x.shape[-3:]).float()
+        out = F.interpolate(flat, size, mode="trilinear", align_corners=False)
+        return out.reshape(*x.shape[:-3], *size)
 
     @property
     def _reordered(self) -> tuple[int, ...]:
@@ -183,7 +204,7 @@ def _as_nnunet(
     data: NDArray[Any], reorder: Reorder, part: Volume, shape: tuple[int, int, int], box: Box | None, spec: PrepareSpec
 ) -> tuple[Tensor, Restore]:
     """nnU-Net's own way from the reordered ``data (C, ...)`` on."""
-    from napari_pgrd.engine.nnunet import inside, resampled, scaled
+    from napari_pgrd.engine.nnunet import inside, resampled, scaled, thick_axis
 
     assert spec.nnunet is not None
     mask, crop = inside(data)
@@ -199,4 +220,5 @@ def _as_nnunet(
     padded_to = padded_shape(size, spec)
     padding = tuple(((p - n) // 2, p - n - (p - n) // 2) for n, p in zip(size, padded_to, strict=True))
     image = torch.from_numpy(_pad(channels, padding))[None]
-    return image, Restore(shape, box, reorder, size, original, padding, crop)
+    # Back, nnU-Net goes from the spacing of the network: thick slices are looked for there first.
+    return image, Restore(shape, box, reorder, size, original, padding, crop, thick_axis(want, have), nnunet=True)

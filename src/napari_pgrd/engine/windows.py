@@ -1,18 +1,23 @@
 """A network asked window by window, where a volume is too large for one call.
 
 What overlapping windows say of a voxel is averaged with weights that fall off towards a window's border as a Gaussian
-does, so that no border shows (Isensee et al. 2021, sec. "Inference"; windows and weights are MONAI's). Whoever asks
-hears of one network on one volume: samplers know no windows, and their noise is one field over the whole volume.
+does, so that no border shows (Isensee et al. 2021, sec. "Inference"; windows and weights are MONAI's, or nnU-Net's
+where the image is prepared as nnU-Net does it). Whoever asks hears of one network on one volume: samplers know no
+windows, and their noise is one field over the whole volume.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -58,8 +63,14 @@ class Windows:
         size = size_of([min(n, w) for n, w in zip(shape, wanted, strict=True)])
         stack = spec.dims == 2
         overlap = 0.0 if stack else spec.overlap
-        interval = [n if w == n else max(1, int(w * (1 - overlap))) for n, w in zip(shape, size, strict=True)]
-        places = [tuple(place) for place in dense_patch_slices(shape, size, interval)]
+        evenly = spec.nnunet is not None and not stack
+        if evenly:
+            starts = [even_starts(n, w, overlap) for n, w in zip(shape, size, strict=True)]
+            corners = product(*starts)
+            places = [tuple(slice(a, a + w) for a, w in zip(corner, size, strict=True)) for corner in corners]
+        else:
+            interval = [n if w == n else max(1, int(w * (1 - overlap))) for n, w in zip(shape, size, strict=True)]
+            places = [tuple(place) for place in dense_patch_slices(shape, size, interval)]
         if spec.blank_background:
             head = (image[0] != 0).any(0)
             places = [place for place in places if bool(head[place].any())]
@@ -67,7 +78,8 @@ class Windows:
             return None
         if len(places) == 1 and size == shape:
             return None
-        weight = compute_importance_map(size, "constant" if stack else "gaussian").to(image.device)
+        weight = bell(size) if evenly else compute_importance_map(size, "constant" if stack else "gaussian")
+        weight = weight.to(image.device)
         total = torch.zeros(shape, device=image.device)
         for place in places:
             total[place] += weight
@@ -112,6 +124,20 @@ class Windows:
     def covers(self, x: Any) -> bool:
         """Whether this is a tensor on the whole volume."""
         return isinstance(x, Tensor) and x.ndim >= 4 and x.shape[-3:] == self.shape
+
+
+def even_starts(n: int, w: int, overlap: float) -> list[int]:
+    """Where nnU-Net's windows of ``w`` voxels along ``n`` begin: as few as overlap so much, evenly spread."""
+    count = math.ceil((n - w) / (w * (1 - overlap))) + 1
+    return [round((n - w) / max(1, count - 1) * i) for i in range(count)]
+
+
+def bell(size: Size) -> Tensor:
+    """nnU-Net's weights: a Gaussian of an eighth of the window around its voxel ``size // 2``, 0 nowhere."""
+    middle = np.zeros(size)
+    middle[tuple(n // 2 for n in size)] = 1
+    out = gaussian_filter(middle, [n / 8 for n in size], mode="constant")
+    return torch.from_numpy(np.maximum(out / out.max(), out[out > 0].min() / out.max())).float()
 
 
 def smaller(shape: Size, size: Size | None, spec: PrepareSpec) -> Size | None:

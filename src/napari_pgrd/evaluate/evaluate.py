@@ -160,7 +160,7 @@ def prior_map(volume: Volume, runner: Runner, temperature: float) -> NDArray[np.
     image = image.to(runner.device)
     runner = runner.over(image)
     pi = runner.shown(torch.softmax(runner.logits(image) / temperature, 1))
-    p: NDArray[np.floating] = restore(pi)[0].cpu().numpy()
+    p: NDArray[np.floating] = restore.probabilities(pi)[0].cpu().numpy()
     return p / p.sum(0, keepdims=True)
 
 

@@ -140,7 +140,7 @@ def calibrate(
         image, restore = prepare(volume, config.prepare.at_once)
         with torch.no_grad(), autocast(device):
             pi = torch.softmax(net(image.to(device)).float(), 1)
-        logits.append(restore(pi)[0].flatten(1).clamp_min(LEAST).log().cpu().numpy())
+        logits.append(restore.probabilities(pi)[0].flatten(1).clamp_min(LEAST).log().cpu().numpy())
         labels.append(truths.reshape(len(truths), -1))
     temperature = round(fit_temperature(logits, labels), 4)
     before, after = (temperature_nll(logits, labels, t) for t in (1.0, temperature))
