@@ -14,6 +14,7 @@ from napari_pgrd.cli.inference import (
     Device,
     Eta,
     Method,
+    Resample,
     Samples,
     Seed,
     Solver,
@@ -52,6 +53,7 @@ def batch(
     ] = None,
     workers: Annotated[int | None, Option(help="Processes on this machine; default: one a GPU, or few.")] = None,
     allow_insecure: Annotated[bool, Option("--allow-insecure", help="Plain tcp:// to another machine.")] = False,
+    resample: Resample = False,
     page: Annotated[bool, Option("--report", help="A report of every case, too: an HTML page.")] = False,
 ) -> None:
     """Segment many images, on this machine or a cluster, and rank them: summary.csv and summary.md."""
@@ -80,10 +82,10 @@ def batch(
         InputError,
         "Results would lie among the images. Choose another --out.",
     )
-    results = Results(out, loaded, request, page)
-    cases = find_images(images, len(loaded.spec.channels), [out])
+    results = Results(out, loaded, request, page, resample)
+    cases = find_images(images, loaded.spec.channels, [out], tell)
     with results.opened(), progress() as show:
-        run = Batch(cases, results, lambda fraction, text, left: show(fraction, text + and_left(left)), _hear)
+        run = Batch(cases, results, lambda fraction, text, left: show(fraction, text + and_left(left)), _hear, _say)
         try:
             compute(run, where, workers)
         except KeyboardInterrupt:
@@ -140,4 +142,8 @@ def done(run: Batch) -> int:
 
 def _hear(outcome: Any) -> None:
     if outcome.sentence:
-        tell(f"{outcome.name}: {outcome.sentence}")
+        _say(outcome.name, outcome.sentence)
+
+
+def _say(name: str, text: str) -> None:
+    tell(f"{name}: {text}")

@@ -31,6 +31,7 @@ Seed = Annotated[int, Option(help="Sample i depends on the seed and on i alone."
 Solver = Annotated[str | None, Option(help="ddim, ddpm or dpmpp2m; default: the bundle's.")]
 Eta = Annotated[float | None, Option(help="0 is deterministic after the first noise, 1 has DDPM's variance.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Resample = Annotated[bool, Option(help="Bring channels on other grids onto the first channel's.")]
 Method = Annotated[str | None, Option(help="One that the bundle offers ('pgrd bundle show'); default: its own.")]
 
 
@@ -58,7 +59,7 @@ def predict(
     prior_probabilities: Annotated[
         Path | None, Option(help="Another model's map in place of the prior: NIfTI of x, y, z and class.")
     ] = None,
-    resample: Annotated[bool, Option(help="Bring channels on other grids onto the first channel's.")] = False,
+    resample: Resample = False,
     page: Annotated[bool, Option("--report", help="A report of the consensus, too: an HTML page.")] = False,
     dicom: Kinds = None,
     deidentify: Deidentify = False,

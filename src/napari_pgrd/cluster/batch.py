@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,15 @@ class Batch:
         Is told the share that is done, a line, and how many seconds are left if that can be said.
     heard : callable
         Is told of every outcome as it comes.
+    say : callable
+        Is told which image of which case became which channel.
     """
 
     cases: Sequence[ImageFiles]
     results: Results
     show: Show = lambda *_: None
     heard: Callable[[Outcome], None] = lambda _: None
+    say: Callable[[str, str], None] = lambda *_: None
     found: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -130,7 +134,7 @@ class Batch:
     def _start(self, pool: Pool, under_way: dict[int, _Open], number: int, case: ImageFiles, key: str) -> None:
         r, spec = self.results.request, self.results.bundle.spec
         with self._failing(case):
-            volume = open_image(case.images)
+            volume = open_image(case, spec.channels, self.results.resample, partial(self.say, case.name))
             check_scope(volume, spec, r.box)
             job = worker.Job(
                 pool.run, pool.bundle.digest, volume.data, volume.affine, volume.spacing_known, r, number=number

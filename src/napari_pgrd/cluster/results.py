@@ -45,12 +45,15 @@ class Results:
         What every case is segmented with; the request resolved.
     page : bool
         Whether a report is written, too.
+    resample : bool
+        Whether channels on other grids are brought onto the first channel's.
     """
 
     folder: Path
     bundle: Bundle
     request: Request
     page: bool = False
+    resample: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -92,6 +95,7 @@ class Results:
             "solver": r.solver,
             "eta": r.eta,
             "box": r.box,
+            "resample": self.resample,
         }
         made = {"format": FORMAT, "inputs": inputs, "bundle": self.bundle.digest, "report": self.page, "request": asked}
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()

@@ -10,31 +10,37 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.cases import CHANNEL
+from napari_pgrd.io.channels import believed
 from napari_pgrd.io.nifti import SUFFIXES, is_nifti, stem
 
-CASE_COLUMN, IMAGE_COLUMN = "case", re.compile(r"(image|channel)[ _-]?\w*", re.IGNORECASE)
+CASE_COLUMN = "case"
+IMAGE_COLUMN = re.compile(r"(?:images?|channels?)(?P<which>|[ _-]?\w[\w .+-]*)", re.IGNORECASE)
 UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]')  # in a folder's name, on one system or another
 LONGEST = 120
 HOW = (
     'Give a text file with a path a line, a CSV file with the columns "case" and "image" (or "image_0", "image_1" ... '
-    'for channels), or a JSON list of paths or of {"case": name, "images": [paths]}.'
+    'or "image_t1", "image_t2" ... for channels), or a JSON list of paths or of {"case": name, "images": [paths]}.'
 )
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """One case: its name, and a file a channel, or a folder with a DICOM series."""
+    """One case: its name, and a file a channel, or a folder with a DICOM series.
+
+    ``columns`` are the heads of the list's columns that the images stood in, if it has such.
+    """
 
     name: str
     images: tuple[Path, ...]
+    columns: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -58,7 +64,12 @@ class ImageFiles:
         return state.hexdigest()
 
 
-def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] = ()) -> list[ImageFiles]:
+def find_images(
+    where: str | Path,
+    channels: Sequence[str] = ("image",),
+    leave_out: Sequence[Path] = (),
+    say: Callable[[str], None] = lambda text: None,
+) -> list[ImageFiles]:
     """The cases of a folder or of a list, in its order.
 
     Parameters
@@ -66,10 +77,13 @@ def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] 
     where : path
         In a folder every image counts, and every folder in it that holds no NIfTI file but others, as a DICOM series
         does. Paths in a list are relative to the list.
-    channels : int
-        How many the model wants: decides whether ``_0000`` is a channel's number or part of a name.
+    channels : sequence of str
+        What those of the model are called. How many there are decides whether ``_0000`` is a channel's number or part
+        of a name.
     leave_out : sequence of paths
         Folders that are not looked into, such as that of the results.
+    say : callable
+        Hears of columns that name no channel of the model.
 
     Raises
     ------
@@ -80,14 +94,14 @@ def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] 
     path = Path(where)
     require(path.exists(), InputError, f"There is no file or folder {path.name}. Check the path.")
     if path.is_dir():
-        found = grouped(_inside(path, leave_out), channels)
+        found = grouped(_inside(path, leave_out), len(channels))
         require(
             bool(found),
             InputError,
             f"{path.name} holds no {' or '.join(SUFFIXES)} file and no folder with a series. Check the path.",
         )
     else:
-        found = _listed(path, channels)
+        found = _listed(path, channels, say)
         require(bool(found), InputError, f"{path.name} lists no image. {HOW}")
     names = [case.name.casefold() for case in found]  # Windows and macOS tell no capitals apart
     twice = sorted({case.name for case in found if names.count(case.name.casefold()) > 1})
@@ -107,11 +121,19 @@ def find_images(where: str | Path, channels: int = 1, leave_out: Sequence[Path] 
     return found
 
 
-def open_image(images: Sequence[Path]) -> Volume:
-    """The image of a case, as ``pgrd predict`` reads it: a file or DICOM series a channel."""
+def open_image(
+    case: ImageFiles,
+    channels: Sequence[str],
+    resample: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Volume:
+    """The image of a case, as ``pgrd predict`` reads it: a file or DICOM series a channel, in the model's order.
+
+    ``resample`` and ``say`` are those of :func:`~napari_pgrd.io.images.read_image`.
+    """
     from napari_pgrd.io.images import read_image  # pydicom, which takes a while
 
-    return read_image(images)
+    return read_image(case.images, (), channels, resample, say, case.columns)
 
 
 def grouped(paths: Iterable[Path], channels: int) -> list[ImageFiles]:
@@ -143,35 +165,56 @@ def _may_be_series(folder: Path) -> bool:
     return bool(files) and not any(is_nifti(p) for p in files)
 
 
-def _listed(path: Path, channels: int) -> list[ImageFiles]:
+def _listed(path: Path, channels: Sequence[str], say: Callable[[str], None]) -> list[ImageFiles]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         kind = path.suffix.lower()
         if kind == ".json":
-            return _from_json(json.loads(text), path, channels)
+            return _from_json(json.loads(text), path, len(channels))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.name} is no readable list of images. {HOW}") from error
     if kind in (".csv", ".tsv"):
-        return _from_csv(text, path, channels)
+        return _from_csv(text, path, channels, say)
     lines = (line.strip() for line in text.splitlines())
-    return grouped([_at(path, line) for line in lines if line and not line.startswith("#")], channels)
+    return grouped([_at(path, line) for line in lines if line and not line.startswith("#")], len(channels))
 
 
-def _from_csv(text: str, path: Path, channels: int) -> list[ImageFiles]:
+def _from_csv(text: str, path: Path, channels: Sequence[str], say: Callable[[str], None]) -> list[ImageFiles]:
     first = text.partition("\n")[0]
     mark = max("\t;,", key=first.count)
     rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(cell.strip() for cell in row)]
     head = [cell.strip() for cell in rows[0]] if rows else []
-    columns = [i for i, name in enumerate(head) if IMAGE_COLUMN.fullmatch(name)]
+    columns = _in_order(head, path, channels, say)
     require(bool(columns), InputError, f"{path.name} has no column named image (its columns: {', '.join(head)}). {HOW}")
     named = [i for i, name in enumerate(head) if name.lower() == CASE_COLUMN]
     entries: list[tuple[str, list[Path]]] = []
+    heads: list[tuple[str, ...]] = []
     for number, row in enumerate(rows[1:], 2):
-        cells = [row[i].strip() for i in columns if i < len(row) and row[i].strip()]
-        require(bool(cells), InputError, f"{path.name}, row {number}, names no image. {HOW}")
+        filled = [i for i in columns if i < len(row) and row[i].strip()]
+        require(bool(filled), InputError, f"{path.name}, row {number}, names no image. {HOW}")
         name = row[named[0]].strip() if named and named[0] < len(row) else ""
-        entries.append((name, [_at(path, cell) for cell in cells]))
-    return _entries(entries, channels)
+        entries.append((name, [_at(path, row[i].strip()) for i in filled]))
+        heads.append(tuple(head[i] for i in filled))
+    cases = _entries(entries, len(channels))
+    if len(cases) != len(heads):  # single files, put together by their names
+        return cases
+    return [replace(case, columns=words) for case, words in zip(cases, heads, strict=True)]
+
+
+def _in_order(head: Sequence[str], path: Path, channels: Sequence[str], say: Callable[[str], None]) -> list[int]:
+    """Which columns hold images, those with numbers in their order; what names no channel is said."""
+    found = {i: which["which"].lstrip(" _-") for i, name in enumerate(head) if (which := IMAGE_COLUMN.fullmatch(name))}
+    if all(which.isdecimal() for which in found.values()):
+        return sorted(found, key=lambda i: int(found[i]))
+    columns = list(found)
+    sure = believed([head[i] for i in columns], channels).values()
+    vain = [head[i] for n, i in enumerate(columns) if n not in sure and found[i] and not found[i].isdecimal()]
+    if vain:
+        say(
+            f"{path.name}: among the channels of the model ({', '.join(channels)}) there is none that only "
+            f"{', '.join(vain)} could be. Without such a name files are told apart by their own, else by their order."
+        )
+    return columns
 
 
 def _from_json(content: Any, path: Path, channels: int) -> list[ImageFiles]:

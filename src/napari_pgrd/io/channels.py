@@ -16,21 +16,29 @@ SYNONYMS = {"t1w": "t1", "t2w": "t2", "t2flair": "flair", "flairt2": "flair"}
 CONTRAST = {"t1c", "t1ce", "t1gd", "t1post", "t1postcontrast", "t1contrast", "t1wce", "t1ca", "t1km", "t1wgd"}
 
 
-def order_channels(names: Sequence[str], channels: Sequence[str]) -> list[int]:
+def order_channels(names: Sequence[str], channels: Sequence[str], told: Sequence[str] = ()) -> list[int]:
     """For each channel of a bundle, which of as many named images it is.
 
     An image whose name holds a channel's name, in any spelling, is that channel; the others take what is left, in the
-    order given. Of two that claim one channel neither is believed.
+    order given. Of two that claim one channel neither is believed. ``told`` are words of a reader for each image, such
+    as a list's columns: where they hold a channel's name, they come before the image's own.
 
     Examples
     --------
     >>> order_channels(["case7_t2", "case7_t1_post", "case7_t1"], ["T1", "T1 post", "T2"])
     [2, 1, 0]
     """
-    claims = [claimed(name, channels) for name in names]
-    sure = {c: i for i, c in enumerate(claims) if c is not None and claims.count(c) == 1}
+    sure = believed(told, channels)
+    left = [None if i in sure.values() else claimed(name, channels) for i, name in enumerate(names)]
+    sure |= {c: i for i, c in enumerate(left) if c is not None and c not in sure and left.count(c) == 1}
     rest = iter(i for i in range(len(names)) if i not in sure.values())
     return [sure[c] if c in sure else next(rest) for c in range(len(channels))]
+
+
+def believed(names: Sequence[str], channels: Sequence[str]) -> dict[int, int]:
+    """Which channel is which of the named ones, where a name holds that channel's and no other does."""
+    claims = [claimed(name, channels) for name in names]
+    return {c: i for i, c in enumerate(claims) if c is not None and claims.count(c) == 1}
 
 
 def claimed(name: str, channels: Sequence[str]) -> int | None:

@@ -22,6 +22,7 @@ def read_image(
     channels: Sequence[str] = (),
     resample: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    told: Sequence[str] = (),
 ) -> Volume:
     """Read an image whose channels share one grid.
 
@@ -39,6 +40,8 @@ def read_image(
         Bring channels on other grids onto the first's.
     say : callable
         Hears which image became which channel.
+    told : sequence of str
+        Words of the reader for each path, such as a list's columns, which come before the images' own names.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def read_image(
     )
     if len(files) == len(channels) > 1:
         images = [_read(path, name) for path, name in zip(files, names, strict=True)]
-        images = [images[i] for i in order_channels([image.name for image in images], channels)]
+        images = [images[i] for i in order_channels([image.name for image in images], channels, told)]
         say("Channels: " + ", ".join(f"{c} is {v.name}" for c, v in zip(channels, images, strict=True)) + ".")
         return join(images, channels, resample)
     if not any(map(_dicom, files)):
