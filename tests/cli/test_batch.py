@@ -21,6 +21,7 @@ from distributed import Client, Security
 
 from napari_pgrd.cluster.address import Where
 from napari_pgrd.cluster.batch import Batch
+from napari_pgrd.cluster.connection import local_cluster
 from napari_pgrd.cluster.results import Results
 from napari_pgrd.cluster.sampling import predict_at
 from napari_pgrd.cluster.summary import write_summary
@@ -198,7 +199,7 @@ def test_a_case_that_ends_every_worker_fails_alone(
 def test_an_unexpected_error_is_said_without_its_message(
     tiny: Path, tmp_path: Path, client: Any, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(paths: Any) -> Any:
+    def broken(paths: Any, *_: Any) -> Any:
         raise ValueError(f"something about {paths[0]} and Jane Doe")
 
     monkeypatch.setattr("napari_pgrd.io.images.read_image", broken)
@@ -282,14 +283,12 @@ def test_workers_on_this_machine_know_who_is_there(client: Any, address: str, tm
             Client(where, security=security, set_as_default=False, timeout=3).close()
 
 
-def test_plain_connections_between_processes_are_said(tiny: Path, images: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['cryptography'] = None; from napari_pgrd.cli import main; main()"
-    words = ["batch", images, "--bundle", tiny, *QUICK, "--workers", 1, "--out", tmp_path / "out"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0 and "cryptography is not installed" in done.stderr, done.stderr
-    assert [row["state"] for row in table(tmp_path / "out")] == ["done"] * 3
+def test_plain_connections_between_processes_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # as where it is not installed
+    said: list[str] = []
+    with local_cluster(1, "cpu", said.append) as client:
+        assert client.scheduler.address.startswith("tcp://127.0.0.1:")
+    assert len(said) == 1 and "cryptography is not installed" in said[0] and "napari-pgrd[cluster]" in said[0]
 
 
 def _has(digest: str, dask_worker: Any) -> bool:

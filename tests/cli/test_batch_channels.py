@@ -82,12 +82,15 @@ def test_a_folder_of_numbered_files_is_what_predict_makes_of_them(
 
 
 def test_a_column_counts_for_more_than_a_file_name(pgrd: Pgrd, scans: Path, two: Path, near: Any) -> None:
+    """And a list that says so later is another case, though no file has changed."""
     table = "case,image_{}\np1,named/p1_t2w.nii.gz,named/p1_t1w.nii.gz\n"
     (scans / "cases.csv").write_text(table.format("t2,image_t1"), encoding="utf-8")
     assert "T1 is p1_t1w, T2 is p1_t2w" in batch(pgrd, scans / "cases.csv", two, near, scans / "out").err
+    before = results(scans / "out" / "p1")
     (scans / "cases.csv").write_text(table.format("t1,image_t2"), encoding="utf-8")
-    assert "T1 is p1_t2w, T2 is p1_t1w" in batch(pgrd, scans / "cases.csv", two, near, scans / "other").err
-    assert results(scans / "out" / "p1") != results(scans / "other" / "p1")
+    result = batch(pgrd, scans / "cases.csv", two, near, scans / "out")
+    assert "T1 is p1_t2w, T2 is p1_t1w" in result.err and "earlier" not in result.out
+    assert results(scans / "out" / "p1") != before
 
 
 def test_channels_on_other_grids_are_brought_onto_the_first(pgrd: Pgrd, scans: Path, two: Path, near: Any) -> None:
@@ -100,3 +103,13 @@ def test_channels_on_other_grids_are_brought_onto_the_first(pgrd: Pgrd, scans: P
     assert batch(pgrd, scans / "numbered", two, near, scans / "out", "--resample").code == 0
     assert results(scans / "out" / "p1") == results(scans / "alone")
     assert batch(pgrd, scans / "numbered", two, near, scans / "out").code == 1  # not taken for what was asked
+
+
+def test_a_result_of_another_version_is_not_kept(
+    pgrd: Pgrd, scans: Path, two: Path, near: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert batch(pgrd, scans / "numbered", two, near, scans / "out").code == 0
+    assert "1 of them earlier" in batch(pgrd, scans / "numbered", two, near, scans / "out").out
+    monkeypatch.setattr("napari_pgrd.cluster.results.__version__", "0.0.9")
+    result = batch(pgrd, scans / "numbered", two, near, scans / "out")
+    assert result.code == 0 and "earlier" not in result.out

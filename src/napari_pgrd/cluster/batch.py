@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,12 +88,12 @@ class Batch:
         for number, case in enumerate(self.cases, 1):
             self.show((number - 1) / len(self.cases), f"looking at case {number} of {len(self.cases)}", None)
             with self._failing(case):
-                gone = [path.name for path in case.images if not path.exists()]
+                gone = [path.name for path in case.images if not os.path.exists(path)]
                 require(
                     not gone, InputError, f"There is no {' and no '.join(gone)} where the list says. Check the path."
                 )
                 self.results.check(case.name)
-                key = self.results.key(case.digest)
+                key = self.results.key(case.digest(self.results.bundle.spec.channels))
                 measures = self.results.finished(case.name, key)
                 if measures is None:
                     rest.append((case, key))

@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from napari_pgrd import __version__
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.errors import ExportError, InputError, require
 from napari_pgrd.engine.prediction import Prediction
@@ -30,7 +31,7 @@ from napari_pgrd.session.triage import Measures
 from napari_pgrd.session.volumes import LabelVolume
 
 LOCK, HIDDEN, SECTION = ".pgrd-batch.lock", ".pgrd-", "batch"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ class Results:
             lock.release()
 
     def key(self, inputs: str) -> str:
-        """Hash of what decides a case's files: contents of its images, bundle, request; not where it is computed."""
+        """Hash of what decides a case's files: contents of its images, bundle, request, and this program's version.
+
+        Another version may draw other samples for the same request. Not in it is where they are computed, libraries
+        included: that changes last digits alone, and the manifest states it.
+        """
         r = self.request
         asked = {
             "method": r.method,
@@ -97,7 +102,14 @@ class Results:
             "box": r.box,
             "resample": self.resample,
         }
-        made = {"format": FORMAT, "inputs": inputs, "bundle": self.bundle.digest, "report": self.page, "request": asked}
+        made = {
+            "format": FORMAT,
+            "version": __version__,
+            "inputs": inputs,
+            "bundle": self.bundle.digest,
+            "report": self.page,
+            "request": asked,
+        }
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
 
     def finished(self, name: str, key: str) -> Measures | None:

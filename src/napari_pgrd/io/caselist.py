@@ -42,26 +42,32 @@ class ImageFiles:
     images: tuple[Path, ...]
     columns: tuple[str, ...] = ()
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the contents of all its files; their names are not in it.
+    def digest(self, channels: Sequence[str]) -> str:
+        """SHA-256 over the contents of all that is read of it, in the order of the model's channels.
+
+        No name is in it. Of a DICOM series all files count, also where one of them stands for it in a list, and no file
+        that lies beside them.
 
         Raises
         ------
         InputError
-            If one cannot be read.
+            If one cannot be read, or a folder does not say which series is meant.
         """
+        from napari_pgrd.io.images import files_of  # pydicom, which takes a while
+
         state = hashlib.sha256()
-        for path in self.images:
-            inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            for file in inside:
-                try:
-                    with open(file, "rb") as stream:
-                        state.update(hashlib.file_digest(stream, "sha256").digest())
-                except OSError as error:
-                    raise InputError(f"{path.name} cannot be read ({error.strerror}). Check the path.") from error
-            state.update(b"channel")
+        for path, files in files_of(self.images, channels, self.columns):
+            try:
+                each = sorted(map(_hashed, files))
+            except OSError as error:
+                raise InputError(f"{path.name} cannot be read ({error.strerror}). Check the path.") from error
+            state.update(b"".join(each) + b"channel")
         return state.hexdigest()
+
+
+def _hashed(file: Path) -> bytes:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def find_images(

@@ -13,7 +13,7 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.engine.volume import Volume
 from napari_pgrd.io.channels import join, order_channels
 from napari_pgrd.io.dicom.files import is_dicom
-from napari_pgrd.io.nifti import is_nifti, read_volume
+from napari_pgrd.io.nifti import is_nifti, read_volume, stem
 
 
 def read_image(
@@ -79,6 +79,33 @@ def read_image(
             f"shape {first.shape}). All channels must share one; resample them first.",
         )
     return first if len(volumes) == 1 else replace(first, data=np.concatenate([v.data for v in volumes]))
+
+
+def files_of(
+    paths: Sequence[Path], channels: Sequence[str] = (), told: Sequence[str] = ()
+) -> list[tuple[Path, tuple[Path, ...]]]:
+    """Each path and the files that :func:`read_image` reads for it, in the order in which it makes them channels.
+
+    Raises
+    ------
+    InputError
+        If a DICOM folder or file does not lead to one series.
+    """
+    listed = [_listed(path) for path in paths]
+    order: Sequence[int] = range(len(listed))
+    if len(listed) == len(channels) > 1:
+        order = order_channels([name for name, _ in listed], channels, told)
+    return [(paths[i], listed[i][1]) for i in order]
+
+
+def _listed(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """What a volume is called, and its files."""
+    if not _dicom(path):
+        return stem(path), (path,)
+    from napari_pgrd.io.dicom.listing import choose
+
+    series = choose(path)
+    return series.title, series.files
 
 
 def _dicom(path: Path) -> bool:
