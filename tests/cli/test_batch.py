@@ -309,6 +309,9 @@ def test_bad_input_is_one_sentence(pgrd: Pgrd, tiny: Path, images: Path, tmp_pat
     assert "empty holds no .nii" in refused(pgrd, tmp_path / "empty", *out)
     (tmp_path / "list.json").write_text("{", encoding="utf-8")
     assert "list.json is no readable list" in refused(pgrd, tmp_path / "list.json", *out)
+    for name in ("Summary.CSV", "summary.md"):
+        (tmp_path / "named.json").write_text(json.dumps({name: "images/blob_0.nii.gz"}), encoding="utf-8")
+        assert f"A case is named {name}" in refused(pgrd, tmp_path / "named.json", *out)
     assert "not both" in refused(pgrd, images, *out, "--scheduler", "tcp://localhost:1", "--workers", 2)
     assert "choose between 1 and 64" in refused(pgrd, images, *out, "--workers", 0)
     assert "is another machine" in refused(pgrd, images, *out, "--scheduler", "tcp://10.0.0.7:8786")

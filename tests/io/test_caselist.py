@@ -1,14 +1,17 @@
-"""Lists of images: by what a case is known again."""
+"""Lists of images: by what a case is known again, and lists that are none."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 
-from napari_pgrd.io.caselist import ImageFiles
+from napari_pgrd.engine.errors import InputError
+from napari_pgrd.io.caselist import ImageFiles, find_images
 from tests.cli.conftest import write
 from tests.io.dicom_scans import write_scan
 
@@ -45,3 +48,28 @@ def test_which_file_is_which_channel_is_part_of_a_case(tmp_path: Path) -> None:
     one, other = t1.rename(tmp_path / "a.nii.gz"), t2.rename(tmp_path / "b.nii.gz")
     assert ImageFiles("p", (one, other)).digest(channels) == known
     assert ImageFiles("p", (other, one)).digest(channels) != known
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("deep.json", "[" * 100_000 + "]" * 100_000),
+        ("rather deep.json", "[" * 800 + "]" * 800),
+        ("long.json", json.dumps(["x" * 200_000 + ".nii.gz"])),
+        ("long.csv", "case,image\na," + "x" * 200_000 + "\n"),
+        ("unclosed.csv", 'case,image\na,"x\n' + "b,y.nii.gz\n" * 20_000),
+        ("long.txt", "x" * 200_000 + "_0000\n"),
+    ],
+)
+def test_a_list_that_is_none_is_a_sentence(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        find_images(tmp_path / name)
+    assert len(str(caught.value)) < 600 and (
+        "Give a text file" in str(caught.value) or "Give a name" in str(caught.value)
+    )
+
+
+def test_a_path_that_no_path_can_be_is_left_for_its_case_to_say(tmp_path: Path) -> None:
+    (tmp_path / "cases.json").write_text(json.dumps({"a": "x" * 5000, "b": "c\0d_0000"}), encoding="utf-8")
+    assert [case.name for case in find_images(tmp_path / "cases.json")] == ["a", "b"]

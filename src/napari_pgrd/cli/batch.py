@@ -60,6 +60,7 @@ def batch(
     from napari_pgrd.cluster.address import Where
     from napari_pgrd.cluster.batch import Batch
     from napari_pgrd.cluster.results import Results
+    from napari_pgrd.cluster.summary import CSV, PAGE
     from napari_pgrd.engine.bundle import Bundle
     from napari_pgrd.io.caselist import find_images
 
@@ -83,7 +84,7 @@ def batch(
         "Results would lie among the images. Choose another --out.",
     )
     results = Results(out, loaded, request, page, resample)
-    cases = find_images(images, loaded.spec.channels, [out], tell)
+    cases = find_images(images, loaded.spec.channels, [out], tell, (CSV, PAGE))
     with results.opened(), progress() as show:
         run = Batch(cases, results, lambda fraction, text, left: show(fraction, text + and_left(left)), _hear, _say)
         try:

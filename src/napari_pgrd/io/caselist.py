@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,8 @@ CASE_COLUMN = "case"
 IMAGE_COLUMN = re.compile(r"(?:images?|channels?)(?P<which>|[ _-]?\w[\w .+-]*)", re.IGNORECASE)
 UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]')  # in a folder's name, on one system or another
 LONGEST = 120
+SHORT = reprlib.Repr()  # what stands in a list may be as long or as deep as it likes
+SHORT.maxstring = SHORT.maxother = LONGEST
 HOW = (
     'Give a text file with a path a line, a CSV file with the columns "case" and "image" (or "image_0", "image_1" ... '
     'or "image_t1", "image_t2" ... for channels), or a JSON list of paths or of {"case": name, "images": [paths]}.'
@@ -75,6 +79,7 @@ def find_images(
     channels: Sequence[str] = ("image",),
     leave_out: Sequence[Path] = (),
     say: Callable[[str], None] = lambda text: None,
+    taken: Sequence[str] = (),
 ) -> list[ImageFiles]:
     """The cases of a folder or of a list, in its order.
 
@@ -90,11 +95,14 @@ def find_images(
         Folders that are not looked into, such as that of the results.
     say : callable
         Hears of columns that name no channel of the model.
+    taken : sequence of str
+        Names that something else among the results has.
 
     Raises
     ------
     InputError
-        If there is no such file or folder, it lists nothing, a line cannot be understood, or two cases bear one name.
+        If there is no such file or folder, it lists nothing, a line cannot be understood, two cases bear one name, or
+        one bears a taken name.
         A file that is missing is left for its case to say.
     """
     path = Path(where)
@@ -121,8 +129,14 @@ def find_images(
         require(
             0 < len(case.name) <= LONGEST and not UNFIT.search(case.name) and not case.name.startswith("."),
             InputError,
-            f'{case.name!r} cannot be the name of a folder for results. Give a name without / \\ : * ? " < > |, that '
-            f"does not begin with a full stop and has at most {LONGEST} letters.",
+            f'{SHORT.repr(case.name)} cannot be the name of a folder for results. Give a name without / \\ : * ? " < > |, '
+            f"that does not begin with a full stop and has at most {LONGEST} letters.",
+        )
+        require(
+            case.name.casefold() not in {name.casefold() for name in taken},
+            InputError,
+            f"A case is named {case.name}, where the results of all cases belong. Give it another name, in the column "
+            '"case" of a CSV file or in a JSON file.',
         )
     return found
 
@@ -148,7 +162,7 @@ def grouped(paths: Iterable[Path], channels: int) -> list[ImageFiles]:
     by_case: dict[str, list[tuple[int, Path]]] = {}
     for path in files:
         found = CHANNEL.search(stem(path))
-        if found is None or path.is_dir():
+        if found is None or os.path.isdir(path):  # False, not an error, of what no path can be
             return [ImageFiles(stem(p), (p,)) for p in files]
         by_case.setdefault(CHANNEL.sub("", stem(path)), []).append((int(found[0][1:]), path))
     ordered = {name: sorted(parts) for name, parts in by_case.items()}
@@ -177,7 +191,7 @@ def _listed(path: Path, channels: Sequence[str], say: Callable[[str], None]) -> 
         kind = path.suffix.lower()
         if kind == ".json":
             return _from_json(json.loads(text), path, len(channels))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.name} is no readable list of images. {HOW}") from error
     if kind in (".csv", ".tsv"):
         return _from_csv(text, path, channels, say)
@@ -188,7 +202,10 @@ def _listed(path: Path, channels: Sequence[str], say: Callable[[str], None]) -> 
 def _from_csv(text: str, path: Path, channels: Sequence[str], say: Callable[[str], None]) -> list[ImageFiles]:
     first = text.partition("\n")[0]
     mark = max("\t;,", key=first.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(cell.strip() for cell in row)]
+    except csv.Error as error:  # a field longer than any path, most often after a quotation mark that nothing closes
+        raise InputError(f"{path.name} is no readable table of images. {HOW}") from error
     head = [cell.strip() for cell in rows[0]] if rows else []
     columns = _in_order(head, path, channels, say)
     require(bool(columns), InputError, f"{path.name} has no column named image (its columns: {', '.join(head)}). {HOW}")
@@ -237,7 +254,7 @@ def _json_entry(entry: Any, path: Path) -> tuple[str, list[Path]]:
         name, images = entry.get("case", ""), entry.get("images", entry.get("image"))
     images = [images] if isinstance(images, str) else images
     good = isinstance(images, list) and bool(images) and all(isinstance(p, str) and p for p in images)
-    require(good and isinstance(name, str), InputError, f"{path.name}: {entry!r} is no image. {HOW}")
+    require(good and isinstance(name, str), InputError, f"{path.name}: {SHORT.repr(entry)} is no image. {HOW}")
     return name, [_at(path, p) for p in images]
 
 
