@@ -129,7 +129,8 @@ def find_images(
         require(
             0 < len(case.name) <= LONGEST and not UNFIT.search(case.name) and not case.name.startswith("."),
             InputError,
-            f'{SHORT.repr(case.name)} cannot be the name of a folder for results. Give a name without / \\ : * ? " < > |, '
+            f"{SHORT.repr(case.name)} cannot be the name of a folder for results. "
+            'Give a name without / \\ : * ? " < > |, '
             f"that does not begin with a full stop and has at most {LONGEST} letters.",
         )
         require(
