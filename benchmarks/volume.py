@@ -145,7 +145,9 @@ def one(data: Path, folder: Path, samples: int, clock: Clock) -> dict[str, Any]:
     cost = measuring.measure(volume, bundle, request)
     alone = [bare_seconds(volume, bundle, cost.at_once, samples, clock)]
     wall, began, first, done = time.perf_counter(), clock(), 0.0, None
+    longest, last = 0.0, began
     for update in predict(volume, bundle, request):
+        longest, last = max(longest, clock() - last), clock()
         if update.kind == "prior":
             first = clock() - began
         done = update.prediction or done
@@ -161,6 +163,7 @@ def one(data: Path, folder: Path, samples: int, clock: Clock) -> dict[str, Any]:
         "seconds": seconds,
         "wall_seconds": wall,
         "seconds_to_prior": first,
+        "longest_seconds_until_a_cancel_is_heard": longest,
         "network_seconds": network,
         "network_seconds_before_and_after": alone,
         "ratio": seconds / network,
