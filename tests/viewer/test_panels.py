@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QLineEdit
 
-from tests.hands import choose, choose_menu, click, find, type_text, wait
+from tests.hands import choose, choose_menu, click, find, pick, type_number, type_text, wait
 from tests.viewer.test_sampling import run, settled
 
 
@@ -108,6 +109,22 @@ def test_loading_a_damaged_bundle_is_a_sentence(review, qtbot, tmp_path):
     click(review.dock, "load_bundle")
     assert "schema version 99" in find(review.dock, "sentence").text()
     assert review.state.bundle == before
+
+
+def test_preview_and_standard_set_the_steps_and_leave_the_rest(review):
+    dock = review.dock
+    click(dock, "advanced")
+    for model, standard in (("tiny", 3), ("hippocampus-mri", 8)):  # a model's own number of steps
+        review.desk.choose_bundle(next(b for b in review.desk.bundles if Path(b).name == model))
+        type_number(dock, "samples", 5)
+        for button, steps in (("preset_preview", 1), ("preset_standard", standard)):
+            type_number(dock, "steps", 20)
+            pick(dock, "solver", "DDPM")
+            assert (find(dock, "steps_slider").value(), review.state.solver) == (20, "ddpm")
+            click(dock, button)
+            assert find(dock, "steps_slider").value() == find(dock, "steps").value() == review.state.steps == steps
+            assert find(dock, "solver").currentText() == "model's own" and review.state.solver == ""
+            assert find(dock, "samples_slider").value() == review.state.samples == 5
 
 
 def test_open_sample_is_in_the_file_menu(make_window, qtbot):
