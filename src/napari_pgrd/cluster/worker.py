@@ -13,12 +13,14 @@ import shutil
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +29,12 @@ from napari_pgrd import __version__
 from napari_pgrd.engine.bundle import Bundle
 from napari_pgrd.engine.device import precision, resolve
 from napari_pgrd.engine.errors import BundleError, PgrdError, require
+from napari_pgrd.engine.kept import Kept
 from napari_pgrd.engine.predict import Update, choose_batch, predict, prepared_shape, sampling_key
 from napari_pgrd.engine.prediction import Prediction
 from napari_pgrd.engine.request import Request
 from napari_pgrd.engine.spec import embedded, find
+from napari_pgrd.engine.store import Store
 from napari_pgrd.engine.volume import Affine, Volume
 from napari_pgrd.session.triage import Measures, measure
 
@@ -40,6 +44,7 @@ KEPT = 2  # bundles a worker keeps open
 DIGEST, FILE = re.compile(r"[0-9a-f]{64}"), re.compile(r"bundle\.json|[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 
 _bundles: dict[str, Bundle] = {}
+_images: WeakKeyDictionary[Job, tuple[Volume, Kept]] = WeakKeyDictionary()  # gone with the job that the cluster holds
 _stopped: set[str] = set()
 _one = threading.Lock()  # a worker with several threads still has but one device
 
@@ -103,11 +108,14 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """A whole case: what an export needs of its prediction, and its measures."""
+    """A whole case: what an export needs of its prediction, and its measures.
+
+    ``masks`` are :func:`packed`: as they are, those of a whole brain take 7 MB a sample here, on the way and there.
+    """
 
     probability: NDArray[np.float32]
     votes: NDArray[np.uint16]
-    masks: NDArray[np.uint8]
+    masks: tuple[bytes, ...]
     prior: NDArray[np.float32]
     key: tuple[object, ...]
     drawn_on: tuple[str, str]
@@ -117,8 +125,19 @@ class Solved:
     @property
     def prediction(self) -> Prediction:
         """As it was on the worker, but for the sums that only further samples need."""
-        none, masks = np.zeros(0, np.float32), tuple(self.masks)
+        none, store, shape = np.zeros(0, np.float32), Store(), self.votes.shape[1:]
+        masks = tuple(store.keep(unpacked(mask, shape)) for mask in self.masks)
         return Prediction(self.probability, self.votes, masks, self.prior, none, none, self.key, self.drawn_on)
+
+
+def packed(mask: NDArray[np.uint8]) -> bytes:
+    """A mask in little space."""
+    return zlib.compress(np.ascontiguousarray(mask).data, 1)
+
+
+def unpacked(mask: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """What was :func:`packed`."""
+    return np.frombuffer(zlib.decompress(mask), np.uint8).reshape(shape)
 
 
 class _StopError(Exception):
@@ -157,14 +176,14 @@ def _answering(task: Callable[..., Any]) -> Callable[..., Any]:
 @_answering
 def begin(job: Job, bundle: Bundle) -> Begun:
     """The prior, which the reader sees first."""
-    request, volume = job.request, job.volume
+    request, (volume, kept) = job.request, _image(job)
     device = resolve(request.device)
     guided = request.locks is not None and request.lock_method == "guidance"
     shape = prepared_shape(volume, bundle.spec, request.box)
     window = bundle.spec.prepare.window
     batch = request.batch or choose_batch(bundle.spec, shape, device, guided, window)
     notes = []
-    for update in _heard(job, 0, 0, predict(volume, bundle, request)):
+    for update in _heard(job, 0, 0, predict(volume, bundle, request, kept=kept)):
         if update.note:
             notes.append(update.note)
         if update.prediction is not None:
@@ -176,7 +195,7 @@ def begin(job: Job, bundle: Bundle) -> Begun:
 @_answering
 def group(job: Job, bundle: Bundle, first: int, stop: int) -> Group:
     """Samples ``first`` to ``stop - 1``, as they would be drawn after those before them."""
-    volume, request = job.volume, replace(job.request, samples=stop)
+    (volume, kept), request = _image(job), replace(job.request, samples=stop)
     before = None
     if first:
         key, shape = sampling_key(volume, bundle, request), _grid(job)
@@ -185,7 +204,7 @@ def group(job: Job, bundle: Bundle, first: int, stop: int) -> Group:
         masks = (np.zeros(shape, np.uint8),) * first  # only how many there are counts
         before = Prediction(empty, empty.astype(np.uint16), masks, empty, empty, empty[0], key)
     out = Group(first, [], [], [])
-    for update in _heard(job, first, stop, predict(volume, bundle, request, before)):
+    for update in _heard(job, first, stop, predict(volume, bundle, request, before, kept)):
         if update.note:
             out.notes.append(update.note)
         if update.kind == "sample":
@@ -205,7 +224,7 @@ def case(job: Job, bundle: Bundle) -> Solved:
             notes.append(update.note)
     assert last is not None
     measures = measure(last, job.volume, bundle.spec.measured_for(job.request.method), job.request.box)
-    masks = np.stack(last.masks)
+    masks = tuple(map(packed, last.masks))
     return Solved(last.probability, last.votes, masks, last.prior, last.key, _place(job.request), measures, notes)
 
 
@@ -295,6 +314,11 @@ def _place(request: Request) -> tuple[str, str]:
 def _grid(job: Job) -> tuple[int, ...]:
     box = job.request.box
     return tuple(hi - lo for lo, hi in box) if box else job.data.shape[1:]
+
+
+def _image(job: Job) -> tuple[Volume, Kept]:
+    """The image of a job, and what is known of it so far."""
+    return _images.setdefault(job, (job.volume, Kept()))
 
 
 def _store(worker: Any) -> Path:

@@ -21,6 +21,7 @@ from napari_pgrd.engine.errors import BundleError, DeviceError, require
 from napari_pgrd.engine.given import as_prepared
 from napari_pgrd.engine.grid import padded_shape, target_shape
 from napari_pgrd.engine.heartbeat import Beat, beating
+from napari_pgrd.engine.kept import Kept
 from napari_pgrd.engine.prediction import Floats
 from napari_pgrd.engine.preprocess import Restore, known_voxels, prepare
 from napari_pgrd.engine.request import Request
@@ -73,7 +74,11 @@ def sampling_key(volume: Volume, bundle: Bundle, request: Request) -> tuple[obje
 
 
 def predict(
-    volume: Volume, bundle: Bundle, request: Request = Request(), so_far: Prediction | None = None
+    volume: Volume,
+    bundle: Bundle,
+    request: Request = Request(),
+    so_far: Prediction | None = None,
+    kept: Kept | None = None,
 ) -> Iterator[Update]:
     """Segment a volume, yielding after the prior, after every network call and for every sample.
 
@@ -83,6 +88,8 @@ def predict(
         In any axis order and spacing; results come back on its grid (or on ``request.box`` of it).
     so_far : Prediction, optional
         An earlier result under the same :func:`sampling_key`; only the samples it lacks are drawn.
+    kept : Kept, optional
+        Given to several runs under one key, the image is prepared and the prior asked in the first of them alone.
 
     Raises
     ------
@@ -99,19 +106,27 @@ def predict(
     key = sampling_key(volume, bundle, request)
     if so_far is not None and so_far.key != key:
         so_far = None
-    image, restore = prepare(volume, bundle.spec.prepare, r.box)
+    kept = (kept or Kept()).under(key)
+    image, restore = kept.prepared(lambda: prepare(volume, bundle.spec.prepare, r.box))
     if sentence := middle_sentence(volume, bundle.spec, r.box):
         yield Update("note", 0, r.samples or 0, 0.0, note=sentence)
-    yield from _Run(bundle, r, key, restore, so_far).on(device, image)
+    yield from _Run(bundle, r, key, restore, so_far, kept).on(device, image)
 
 
 class _Run:
     """The state of one run, so that the memory ladder can step down without losing samples."""
 
     def __init__(
-        self, bundle: Bundle, request: Request, key: tuple[object, ...], restore: Restore, so_far: Prediction | None
+        self,
+        bundle: Bundle,
+        request: Request,
+        key: tuple[object, ...],
+        restore: Restore,
+        so_far: Prediction | None,
+        kept: Kept,
     ) -> None:
         self.bundle, self.request, self.key, self.restore, self.so_far = bundle, request, key, restore, so_far
+        self.kept = kept
         self.aggregate: Aggregate | None = None
         self.calls, self.steps = 0, 1
         self.windows, self.ticks = 1, 0  # of a step, and how many of them are done
@@ -131,6 +146,7 @@ class _Run:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
+            self.kept.without_prior()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             # First what changes no answer, then what changes it a little, then what takes long.
@@ -174,10 +190,8 @@ class _Run:
         image = image.to(device)
         runner = Runner(self.bundle, device, r.method).over(image, size, beat)
         self.windows = len(runner.windows) if runner.windows is not None else 1
-        given = None if r.prior is None else as_prepared(r.prior.on(r.box), self.restore)
-        pi = runner.prior(image) if given is None else given.to(device)
+        pi, prior = self.kept.prior(device, size, lambda: self._prior(runner, image))
         if self.aggregate is None:
-            prior = np.ascontiguousarray(self.restore.probabilities(pi)[0].cpu().numpy())
             self._check(prior)
             tau, weight = runner.row.map(runner.entry)
             self.aggregate = Aggregate(prior, tau, self.key, self.so_far, weight, r.locks)
@@ -209,6 +223,13 @@ class _Run:
                 mask = self.aggregate.take(hard(one), soft)
                 computed = indices.stop - 1 - index  # refined already, so that progress never steps back
                 yield self._progress(computed, index=index, mask=mask, prediction=self.aggregate.snapshot(), soft=soft)
+
+    def _prior(self, runner: Runner, image: Tensor) -> tuple[Tensor, Floats]:
+        """pi, or what is given in its place, for the networks and on the grid of the source."""
+        r = self.request
+        given = None if r.prior is None else as_prepared(r.prior.on(r.box), self.restore)
+        pi = runner.prior(image) if given is None else given.to(image.device)
+        return pi, np.ascontiguousarray(self.restore.probabilities(pi)[0].cpu().numpy())
 
     def _check(self, probabilities: Floats) -> None:
         """Weights that are finite may yet overflow."""
