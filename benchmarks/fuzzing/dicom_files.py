@@ -27,6 +27,7 @@ from napari_pgrd.io.dicom.series import load_series, read_series
 from napari_pgrd.io.masks import read_mask
 
 MADE = Making("AUTOMATIC", "fuzz")
+MANY = 4000  # frames; if each were looked for from the first one on, they would take longer than an input may
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ class Family:
             write_seg(folder / f"{kind}.dcm", values, kind, image, self.spec, MADE)
             self._add(f"segmentation {kind}", [folder / f"{kind}.dcm"], image)
         self.plain = plain[0].read_bytes()
-        self.slow = len(self.seeds)
+        self.slow = len(self.seeds)  # those that follow are slower, so chosen less often
         linked.joinpath("slice.dcm").write_bytes(self.plain)
         if data:
+            self._add("many frames", [syntaxes.many_frames(folder / "many" / "all.dcm", MANY)])
             self._add_real(data / "dicom")
 
     def _add_real(self, data: Path) -> None:
-        """Whole files as scanners and other programs write them; slower, so chosen less often."""
-        self.slow = len(self.seeds)
+        """Whole files as scanners and other programs write them."""
         self._add("hippocrop", sorted((data / "hippocrop/Study1_13_HCropVolume").glob("*.dcm"))[:3])
         self._add("JPEG 2000 CT", sorted((data / "ct_jpeg2000").iterdir())[:2])
         self._add("liver CT", sorted((data / "dcmqi_ct3_liver_seg").glob("0*.dcm"))[:2])

@@ -19,10 +19,11 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
 )
-from tests.dicoms import write_series
+from tests.dicoms import write_enhanced, write_series
 
 Picture = NDArray[Any]
 
@@ -48,6 +49,19 @@ def folders(where: Path, pixels: NDArray[np.int16]) -> Iterator[tuple[str, Path]
     for name, encode in encoders.items():
         yield UID(name).name, _encapsulated(where / name, grey, UID(name), encode)
     yield "JPEG Lossless", _lossless(where / "lossless", pixels)
+
+
+def many_frames(path: Path, count: int) -> Path:
+    """So many small pictures in one object, without a table that says where each begins."""
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    picture = _pillow("JPEG2000", no_jp2=True)(pixels)
+
+    def change(dataset: Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        dataset.PixelData = encapsulate([picture] * count, has_bot=False)
+        dataset["PixelData"].is_undefined_length = True
+
+    return write_enhanced(path, np.repeat(pixels[:, :, None], count, axis=2), change=change)
 
 
 def _native(folder: Path, pixels: NDArray[np.int16], syntax: UID) -> Path:

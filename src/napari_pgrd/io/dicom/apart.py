@@ -13,9 +13,8 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,8 @@ def kept() -> Iterator[None]:
         _end()
 
 
-def decode(file: Path, index: int, plugin: str) -> NDArray[np.integer]:
-    """``(row, column)`` stored values of a frame.
+def decode(picture: bytes, syntax: str, plugin: str, options: Mapping[str, Any]) -> NDArray[np.integer]:
+    """``(row, column)`` stored values of a compressed picture; as :func:`encapsulated.decoded`.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def decode(file: Path, index: int, plugin: str) -> NDArray[np.integer]:
         watch = threading.Timer(LIMIT_S, child.kill)
         watch.start()
         try:
-            child.stdin.write(json.dumps([str(file), index, plugin]).encode() + b"\n")
+            child.stdin.write(json.dumps([len(picture), syntax, plugin, dict(options)]).encode() + b"\n" + picture)
             child.stdin.flush()
             answer = json.loads(child.stdout.readline() or b"null")
             if answer:
@@ -93,18 +92,14 @@ def _end() -> None:
 
 def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     """Answer the questions of :func:`decode`: a line with type and shape, then the values; ``null`` if it cannot."""
-    from pydicom.pixels.decoders.base import get_decoder
-
-    from napari_pgrd.io.dicom.files import quiet, read_object
+    from napari_pgrd.io.dicom.encapsulated import decoded
+    from napari_pgrd.io.dicom.files import quiet
 
     for line in questions:
-        file, index, plugin = json.loads(line)
+        size, syntax, plugin, options = json.loads(line)
         try:
-            stored = read_object(Path(file))
-            assert stored is not None
             with quiet():
-                decoder = get_decoder(stored.file_meta.TransferSyntaxUID)
-                pixels, _ = decoder.as_array(stored, index=index, raw=True, decoding_plugin=plugin)
+                pixels = decoded(questions.read(size), syntax, plugin, options)
         except Exception:  # decoders raise whatever the bytes lead them to
             answers.write(b"null\n")
         else:

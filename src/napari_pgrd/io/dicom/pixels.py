@@ -14,6 +14,7 @@ from napari_pgrd.engine.errors import InputError, require
 from napari_pgrd.io.dicom import apart
 from napari_pgrd.io.dicom.codestream import MAX_TILES, encoded
 from napari_pgrd.io.dicom.elements import value_of, whole
+from napari_pgrd.io.dicom.encapsulated import Pictures, decoded, options_of
 from napari_pgrd.io.dicom.files import quiet, read_object
 from napari_pgrd.io.dicom.frames import Frame
 from napari_pgrd.io.nifti import GZIP_LIMIT, MAX_VOXELS
@@ -71,14 +72,14 @@ def _decoded(frames: Sequence[Frame], series: str) -> NDArray[np.float32]:
     columns, rows = frames[0].size
     out = np.empty((columns, rows, len(frames)), np.float32)
     last: Path | None = None
-    stored: Dataset | None = None
+    stored = StoredPixels(None)
     seen, padded = False, False
     for k in sorted(range(len(frames)), key=lambda k: (frames[k].file, frames[k].index)):  # each file is read once
         frame = frames[k]
         if frame.file != last:
-            last, stored = frame.file, read_object(frame.file)
+            last, stored = frame.file, StoredPixels(read_object(frame.file))
         where = f"In {series}, {frame.text}"
-        pixels = stored_pixels(stored, frame, where)
+        pixels = stored.of(frame, where)
         with np.errstate(all="ignore"):
             out[:, :, k] = (pixels * np.float64(frame.slope) + frame.intercept).T
         require(
@@ -117,50 +118,63 @@ def _stored(value: int, bits: int, signed: bool) -> int:
     return value - 2**bits if signed and value >= 2 ** (bits - 1) else value
 
 
-def stored_pixels(stored: Dataset | None, frame: Frame, where: str) -> NDArray[Any]:
-    """``(row, column)`` stored values of a frame."""
-    from pydicom.pixels.decoders.base import get_decoder
+class StoredPixels:
+    """The pixels of an object that was read, frame by frame."""
 
-    keys = () if stored is None else ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    require(
-        stored is not None and sum(key in stored for key in keys) == 1,
-        InputError,
-        f"{where} holds no pixels. The file is cut off or damaged; copy or export it again.",
-    )
-    assert stored is not None
-    syntax = stored.file_meta.TransferSyntaxUID
-    plugin = DECODERS[syntax]
-    try:
-        with quiet():
-            if plugin:
-                _check_stream(stored, frame, where)
-            if plugin in APART:
-                pixels = apart.decode(frame.file, frame.index, plugin)
-            else:
-                pixels, _ = get_decoder(syntax).as_array(stored, index=frame.index, raw=True, decoding_plugin=plugin)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # decoders raise whatever the bytes lead them to
-        raise InputError(
-            f"{where} cannot be decoded ({syntax.name}): its pixels are cut off or damaged. Copy or export it again."
-        ) from error
-    require(
-        pixels.shape == frame.size[::-1] and pixels.dtype.kind in "iuf",
-        InputError,
-        f"{where} holds other pixels than it claims. The file is damaged; export it again.",
-    )
-    return pixels
+    def __init__(self, stored: Dataset | None) -> None:
+        self._stored = stored
+        self._pictures: Pictures | None = None
+        self._options: dict[str, Any] = {}
+
+    def of(self, frame: Frame, where: str) -> NDArray[Any]:
+        """``(row, column)`` stored values of a frame; ``where`` begins the sentences of what is wrong with it."""
+        keys = () if self._stored is None else ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+        require(
+            self._stored is not None and sum(key in self._stored for key in keys) == 1,
+            InputError,
+            f"{where} holds no pixels. The file is cut off or damaged; copy or export it again.",
+        )
+        assert self._stored is not None
+        syntax = self._stored.file_meta.TransferSyntaxUID
+        try:
+            with quiet():
+                pixels = self._compressed(frame, where) if DECODERS[syntax] else self._plain(frame)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise whatever the bytes lead them to
+            raise InputError(
+                f"{where} cannot be decoded ({syntax.name}): its pixels are cut off or damaged. Copy or export it "
+                "again."
+            ) from error
+        require(
+            pixels.shape == frame.size[::-1] and pixels.dtype.kind in "iuf",
+            InputError,
+            f"{where} holds other pixels than it claims. The file is damaged; export it again.",
+        )
+        return pixels
+
+    def _plain(self, frame: Frame) -> NDArray[Any]:
+        from pydicom.pixels.decoders.base import get_decoder
+
+        assert self._stored is not None
+        decoder = get_decoder(self._stored.file_meta.TransferSyntaxUID)
+        pixels, _ = decoder.as_array(self._stored, index=frame.index, raw=True, decoding_plugin="")
+        return pixels
+
+    def _compressed(self, frame: Frame, where: str) -> NDArray[Any]:
+        assert self._stored is not None
+        if self._pictures is None:
+            self._pictures, self._options = Pictures(self._stored), options_of(self._stored)
+        picture, syntax = self._pictures[frame.index], str(self._stored.file_meta.TransferSyntaxUID)
+        if syntax != RLE:  # which is decoded into what the header says, and no more
+            _check_stream(picture, whole(value_of(self._stored, "BitsAllocated")) or 0, frame, where)
+        decode = apart.decode if DECODERS[syntax] in APART else decoded
+        return decode(picture, syntax, DECODERS[syntax], self._options)
 
 
-def _check_stream(stored: Dataset, frame: Frame, where: str) -> None:
+def _check_stream(picture: bytes, bits: int, frame: Frame, where: str) -> None:
     """A sentence if the compressed picture has another size than the header says, which the decoder would believe."""
-    from pydicom.encaps import get_frame
-
-    if stored.file_meta.TransferSyntaxUID == RLE:  # decoded into what the header says, and no more
-        return
-    count = whole(value_of(stored, "NumberOfFrames")) or 1
-    found = encoded(get_frame(stored.PixelData, frame.index, number_of_frames=count))
-    bits = whole(value_of(stored, "BitsAllocated")) or 0
+    found = encoded(picture)
     require(
         found is not None
         and (found.columns, found.rows, found.samples) == (*frame.size, 1)

@@ -23,7 +23,7 @@ from napari_pgrd.io.dicom.elements import items, value_of, whole
 from napari_pgrd.io.dicom.files import quiet, read_object
 from napari_pgrd.io.dicom.frames import Frame, frames_of
 from napari_pgrd.io.dicom.lattice import Where, place, turned
-from napari_pgrd.io.dicom.pixels import DECODERS, check_claims, stored_pixels
+from napari_pgrd.io.dicom.pixels import DECODERS, StoredPixels, check_claims
 from napari_pgrd.io.dicom.source import DicomSource
 from napari_pgrd.io.nifti import MAX_VOXELS
 
@@ -195,9 +195,9 @@ def _pixels(dataset: Dataset, frames: list[Frame], name: str) -> NDArray[Any]:
     if whole(value_of(dataset, "BitsAllocated")) == 1:
         return _bits(dataset, len(frames), rows, columns, name)
     check_claims(frames, what)
-    out = np.empty((len(frames), rows, columns), np.uint16)
+    out, held = np.empty((len(frames), rows, columns), np.uint16), StoredPixels(dataset)
     for plane, frame in zip(out, frames, strict=True):
-        stored = stored_pixels(dataset, frame, f"In {what}, {frame.text}")
+        stored = held.of(frame, f"In {what}, {frame.text}")
         require(
             stored.dtype.kind in "iu" and int(stored.min()) >= 0 and int(stored.max()) < 2**16,
             InputError,
