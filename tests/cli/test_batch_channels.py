@@ -69,7 +69,7 @@ def test_columns_in_any_order_become_the_channels_that_predict_makes_of_them(
     result = batch(pgrd, scans / "cases.csv", two, near, scans / "out")
     assert result.code == 0, result.err
     assert f"p1: Channels: {said}." in result.err
-    assert ("none that only image_one, image_two could be" in result.err) == ("image_one" in table)
+    assert ("(T1, T2) is named by image_one, image_two alone" in result.err) == ("image_one" in table)
     assert results(scans / "out" / "p1") == expected
 
 

@@ -235,8 +235,8 @@ def _in_order(head: Sequence[str], path: Path, channels: Sequence[str], say: Cal
     vain = [head[i] for n, i in enumerate(columns) if n not in sure and found[i] and not found[i].isdecimal()]
     if vain:
         say(
-            f"{path.name}: among the channels of the model ({', '.join(channels)}) there is none that only "
-            f"{', '.join(vain)} could be. Without such a name files are told apart by their own, else by their order."
+            f"{path.name}: no channel of the model ({', '.join(channels)}) is named by {', '.join(vain)} alone; such "
+            "files become channels by their own names, else by their order."
         )
     return columns
 
