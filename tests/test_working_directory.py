@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from napari_pgrd.cluster.surroundings import scratch
 from tests.dicoms import compress, write_series
 
 MODULES = ("json", "multiprocessing", "torch", "numpy", "pydicom", "distributed", "napari_pgrd", "logging", "dask")
@@ -37,9 +39,12 @@ if __name__ == "__main__":
         os.kill(next(iter(client.run(os.getpid).values())), 9)  # another is started in its place
         client.submit(abs, -1).result()
         folders = [p for p in sys.path if "dask-scratch-space" in p]
-        assert folders and all("pgrd-cluster-" in p for p in folders), sys.path
+        assert folders, sys.path
+        for folder in folders:
+            private = folder[: folder.index("dask-scratch-space")]
+            assert os.name == "nt" or os.stat(private).st_mode & 0o077 == 0, folder
     assert os.environ.get("PYTHONSAFEPATH") == before.get("PYTHONSAFEPATH")
-    assert not any(os.path.exists(p) for p in folders), "it is cleaned up"
+    assert not any(os.path.exists(p) for p in folders if "scheduler-" in p), "it is cleaned up"
 """
 
 
@@ -108,3 +113,15 @@ def test_workers_take_nothing_from_the_working_directory_nor_from_a_folder_open_
     done, witness = ran(study, sys.executable, script(study, CLUSTER))
     assert not witness
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="temporary files are everybody's own there")
+def test_a_folder_that_somebody_else_laid_ready_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = scratch()
+    assert scratch() == first, "what was left by a process that was killed is found again"
+    os.chmod(first, 0o777)
+    assert scratch() != first and os.stat(scratch()).st_mode & 0o077 == 0
+    shutil.rmtree(first)
+    os.symlink("/nowhere", first)
+    assert scratch() != first

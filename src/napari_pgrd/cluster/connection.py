@@ -269,7 +269,7 @@ def local_cluster(
         say(PLAIN)
     with ExitStack() as stack:
         stack.enter_context(safe_path())
-        with dask.config.set({"temporary-directory": stack.enter_context(scratch())}):
+        with dask.config.set({"temporary-directory": scratch()}):
             cluster = LocalCluster(
                 n_workers=0,
                 threads_per_worker=1,

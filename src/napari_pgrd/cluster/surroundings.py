@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 SAFE_PATH = "PYTHONSAFEPATH"
 _lock = threading.Lock()
@@ -39,11 +41,20 @@ def safe_path() -> Iterator[None]:
                     os.environ[SAFE_PATH] = _before
 
 
-@contextmanager
-def scratch() -> Iterator[str]:
-    """A folder for dask's files that nobody else can write to; it imports from there, and its own is open to all."""
+def scratch() -> str:
+    """A folder for dask's files that nobody else can write to; it imports from there, and its own is open to all.
+
+    The folder stays, so that dask finds and removes what processes that were killed have left there.
+    """
     import dask
 
-    where = dask.config.get("temporary-directory", None)
-    with tempfile.TemporaryDirectory(prefix="pgrd-cluster-", dir=where, ignore_cleanup_errors=True) as folder:
-        yield folder
+    where = Path(dask.config.get("temporary-directory", None) or tempfile.gettempdir())
+    if not hasattr(os, "getuid"):  # Windows, where everybody has temporary files of their own
+        return str(where)
+    folder = where / f"pgrd-cluster-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return str(folder)
+    return tempfile.mkdtemp(prefix="pgrd-cluster-", dir=where)  # somebody else was there first
