@@ -19,12 +19,14 @@ from napari_pgrd.engine.sampler import Denoise
 def from_noise(net: Denoise) -> Denoise:
     """The velocity from a network ``(y_t, image, 0, t, rhobar_t) -> eps``, y in {-1, 1}.
 
-    ``v = (eps - sqrt(1 - rhobar_t) r_t) / sqrt(rhobar_t)`` follows from the definitions of v and of r_t; it needs
-    rhobar_T above 0, which the linear schedule has.
+    The mask that eps leaves is held to [-1, 1], as Ho et al. hold their images: near T an error in eps comes a
+    hundredfold out of the division by ``sqrt(rhobar_t)``. Then, by the definitions of v and of r_t,
+    ``v = (sqrt(rhobar_t) r_t - r_0) / sqrt(1 - rhobar_t)``; both divisions need the linear schedule's 0 < rhobar < 1.
     """
 
     def denoise(s: Tensor, image: Tensor, pi: Tensor, t: int, rb: float, *hint: Any) -> Tensor:
         eps = net(s - sqrt(rb), image, torch.zeros_like(s), t, rb)
-        return (eps - sqrt(1 - rb) * s) / sqrt(rb)
+        r_0 = ((s - sqrt(1 - rb) * eps) / sqrt(rb)).clamp(0, 2)
+        return (sqrt(rb) * s - r_0) / sqrt(1 - rb)
 
     return denoise
